@@ -1,0 +1,53 @@
+# The two commands are `make run` and `make test`; each installs what it needs on its first call.
+PYTHON ?= python3
+VENV ?= .venv
+HUB ?= examples/grocer
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Settings of `make run`: ONCE=1, STATE=folder, PORT=8400, DAGSTER_PORT=3000
+UP := $(if $(ONCE),--once) $(if $(STATE),--state $(STATE)) $(if $(PORT),--port $(PORT)) \
+      $(if $(DAGSTER_PORT),--dagster-port $(DAGSTER_PORT))
+
+.PHONY: run test lint types imports check-python constraints clean
+
+run: $(INSTALLED)
+	@$(BIN)/inventory-pipeline up $(HUB) $(UP)
+
+test: lint types imports
+	$(BIN)/python -m pytest $(PYTEST)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+imports: $(INSTALLED)
+	$(BIN)/lint-imports
+
+# Pinned versions with hashes first, then this package without its dependencies: pip can't do both at once.
+$(INSTALLED): constraints.txt pyproject.toml
+	@$(MAKE) --no-print-directory check-python
+	@echo "Installing pinned packages into $(VENV) (once; a minute or two) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+check-python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed, and $$($(PYTHON) --version 2>&1) is first on the path."; \
+	    echo "Name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+	  { echo "This Python cannot make virtual environments. On Debian: apt-get install python3-venv"; exit 2; }
+
+# Newest versions that work together, for every supported Python, with hashes and without index addresses.
+constraints: $(INSTALLED)
+	$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-index-url \
+	  --upgrade --output-file constraints.txt
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Self-hosted inventory hub: one stock, many channels, every number explained."""

@@ -1,0 +1,402 @@
+"""`inventory-pipeline …`: thin; each command opens what it needs and calls one verb.
+
+Heavy imports stand inside the commands, so that `--help` answers at once.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from inventory_pipeline.core.errors import ConfigInvalid, Finding, HubError
+
+if TYPE_CHECKING:
+    from inventory_pipeline.flow.context import HubContext
+    from inventory_pipeline.up.folders import Folders
+
+DEFAULT_PORT = 8400
+DEFAULT_DAGSTER_PORT = 3000
+POSTGRES_URL = "HUB_POSTGRES_URL"
+
+app = typer.Typer(
+    name="inventory-pipeline",
+    help="Self-hosted inventory hub: one stock, many channels, every number explained.",
+    epilog="Start with: inventory-pipeline up examples/grocer",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+HubFolder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="HUB",
+        envvar="HUB_FOLDER",
+        show_default=False,
+        help="The hub folder (has hub.yaml).",
+    ),
+]
+State = Annotated[
+    Path | None,
+    typer.Option(envvar="HUB_STATE", help="The state folder; by default .state in the hub folder."),
+]
+Port = Annotated[int, typer.Option(envvar="HUB_PORT", help="Port of the receiver and the pages.")]
+DagsterPort = Annotated[
+    int, typer.Option(envvar="HUB_DAGSTER_PORT", help="Port of Dagster's webserver.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for scripts.")]
+NoDemo = Annotated[
+    bool, typer.Option("--no-demo", help="Leave demo.yaml alone: use the folder as any other hub.")
+]
+
+
+@app.command(epilog="Example: inventory-pipeline up examples/grocer --once")
+def up(
+    hub: HubFolder,
+    *,
+    state: State = None,
+    port: Port = DEFAULT_PORT,
+    dagster_port: DagsterPort = DEFAULT_DAGSTER_PORT,
+    once: Annotated[
+        bool, typer.Option("--once", help="End after one full reconciliation; 0 if all agrees.")
+    ] = False,
+    no_demo: NoDemo = False,
+) -> None:
+    """Run the whole hub: Postgres, receiver and pages, Dagster, and an example's own shops.
+
+    Serves until Ctrl-C, which stops everything that it started. The next start goes on from there.
+    """
+    from inventory_pipeline.up.command import Wishes
+    from inventory_pipeline.up.command import up as run
+    from inventory_pipeline.up.folders import folders_of
+
+    wishes = Wishes(
+        folders=folders_of(hub, state, demo=not no_demo),
+        port=port,
+        dagster_port=dagster_port,
+        once=once,
+        postgres_url=os.environ.get(POSTGRES_URL, ""),
+    )
+    raise typer.Exit(run(wishes))
+
+
+@app.command(epilog="Example: inventory-pipeline check examples/first-hub")
+def check(hub: HubFolder, as_json: AsJson = False) -> None:
+    """Look at a hub folder and say everything that is wrong with it, with file and line.
+
+    Ends with 0 if it can be used, with 2 if not; warnings alone end with 0.
+    """
+    from inventory_pipeline.config.load import check_hub
+
+    _require_folder(hub)
+    loaded, findings = check_hub(hub, os.environ)
+    if as_json:
+        found = [
+            {
+                "file": f.file, "line": f.line, "message": f.message, "value": f.value,
+                "severity": f.severity,
+            }
+            for f in findings
+        ]  # fmt: skip
+        _print_json({"usable": loaded is not None, "findings": found})
+    else:
+        _print_findings(findings)
+        if loaded is not None:
+            typer.echo(
+                f"{loaded.name}: {len(loaded.systems)} systems, {len(loaded.channels)} channels, "
+                f"{len(loaded.rules)} rules, {len(loaded.catalog.items):,} items. It can be used."
+            )
+    if loaded is None:
+        raise typer.Exit(2)
+
+
+@app.command(epilog="Example: inventory-pipeline schema > hub.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of hub.yaml, for editors that complete and check while one writes."""
+    from inventory_pipeline.config.schema import json_schema
+
+    _print_json(json_schema())
+
+
+@app.command(epilog="Example: inventory-pipeline rebuild myhub")
+def rebuild(hub: HubFolder, state: State = None, as_json: AsJson = False) -> None:
+    """Make the derived numbers again from the ledger and the landed snapshots.
+
+    Safe at any moment; the same input gives the same numbers.
+    """
+    from inventory_pipeline.flow import rebuild as flow
+
+    with _open(hub, state) as ctx:
+        report = flow.rebuild(ctx, _tell(as_json))
+    if as_json:
+        _print_json(_fields(report))
+        return
+    typer.echo(
+        f"rebuilt to offset {report.ledger_offset:,} in {report.seconds:.1f} s: "
+        f"{report.events:,} events, {report.snapshots:,} snapshots, {report.rows:,} listings"
+    )
+
+
+@app.command(epilog="Example: inventory-pipeline reconcile myhub --channel web --full")
+def reconcile(
+    hub: HubFolder,
+    state: State = None,
+    channel: Annotated[str | None, typer.Option(help="Only this channel.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="All listings, not only those unseen for longest.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare what the channels show with what they must show, and say what differs and why.
+
+    Ends with 0 if nothing differs, with 1 if something does.
+    """
+    from inventory_pipeline.flow.reconcile import reconcile_channel
+
+    with _open(hub, state) as ctx:
+        if channel is not None and channel not in ctx.hub.channels:
+            raise HubError(
+                f"hub.yaml has no channel {channel!r}",
+                hint=f"one of: {', '.join(ctx.hub.channels)}.",
+            )
+        reports = [
+            reconcile_channel(ctx, name, full=full, watch=_tell(as_json))
+            for name in ([channel] if channel else ctx.hub.channels)
+        ]
+    if as_json:
+        _print_json({"channels": [_fields(report) for report in reports]})
+    else:
+        for report in reports:
+            typer.echo(_comparison(report))
+    if any(report.variances for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: inventory-pipeline status myhub --json")
+def status(hub: HubFolder, state: State = None, as_json: AsJson = False) -> None:
+    """Say how the hub is: channels, how far the numbers are, what differs.
+
+    Ends with 0 if every channel shows what it must, with 1 if not.
+    """
+    from inventory_pipeline.server import queries
+
+    with _open(hub, state) as ctx, ctx.pg.connection() as connection:
+        sync = queries.sync_state(connection)
+        channels = queries.channel_states(connection, list(ctx.hub.channels), at=ctx.clock())
+    well = sync.behind == 0 and all(
+        c.in_sync == c.listings and c.open_variances == 0 for c in channels
+    )
+    if as_json:
+        _print_json(
+            {"well": well, "sync": _fields(sync), "channels": [_fields(c) for c in channels]}
+        )
+    else:
+        _print_status(sync, channels)
+    if not well:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: HUB_POSTGRES_URL=postgresql://… inventory-pipeline serve myhub")
+def serve(
+    hub: HubFolder,
+    *,
+    state: State = None,
+    port: Port = DEFAULT_PORT,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; the pages ask nobody for a password.")
+    ] = "127.0.0.1",
+    no_intake: Annotated[
+        bool, typer.Option("--no-intake", help="Receive only; `poll` reads in another process.")
+    ] = False,
+    no_demo: NoDemo = False,
+) -> None:
+    """Run the receiver, the API and the pages, and read in what arrives.
+
+    `up` starts this among others; use it alone where each process is run by a service manager.
+    """
+    from inventory_pipeline.server.serve import serve as run
+    from inventory_pipeline.up.ports import require_free
+
+    require_free(port, wanted_by="the receiver and the pages", flag="--port", variable="HUB_PORT")
+    dagster = os.environ.get("HUB_DAGSTER_URL", f"http://127.0.0.1:{DEFAULT_DAGSTER_PORT}")
+    with _open(hub, state, demo=not no_demo) as ctx:
+        run(ctx, port=port, intake=not no_intake, dagster_url=dagster, host=host)
+
+
+@app.command(epilog="Example: inventory-pipeline poll myhub")
+def poll(hub: HubFolder, state: State = None, no_demo: NoDemo = False) -> None:
+    """Only read in: ask systems for changes, and parse the webhooks that `serve --no-intake`
+    stored.
+    """
+    from inventory_pipeline.server.serve import poll as run
+
+    with _open(hub, state, demo=not no_demo) as ctx:
+        run(ctx)
+
+
+@app.command(epilog='Example: export HUB_POSTGRES_URL="$(inventory-pipeline postgres myhub)"')
+def postgres(
+    hub: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[HUB]", envvar="HUB_FOLDER", show_default=False,
+            help="The hub folder; by default the current one.",
+        ),
+    ] = None,
+    state: State = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return at once and leave the server running.")
+    ] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the server that runs.")] = False,
+) -> None:  # fmt: skip
+    """Start the hub's own Postgres, for `dagster dev` and other tools.
+
+    On a terminal it says how to use it and stays until Ctrl-C, which stops the server. Elsewhere,
+    and with --detach, it prints and returns; --stop ends the server then.
+    """
+    from inventory_pipeline.memory.embedded import start_embedded, stop_embedded
+    from inventory_pipeline.memory.postgres import migrate
+    from inventory_pipeline.server.serve import wait_for_signal
+    from inventory_pipeline.up.folders import folders_of
+
+    folder = folders_of(hub or Path(), state).postgres
+    if stop:
+        stop_embedded(folder)
+        return
+    url = start_embedded(folder)
+    migrate(url)
+    if not sys.stdout.isatty():
+        typer.echo(url)  # what "$(…)" takes
+        return
+    typer.echo(f"export {POSTGRES_URL}='{url}'")
+    if detach:
+        return
+    typer.echo("# the server runs until Ctrl-C", err=True)
+    wait_for_signal()
+    stop_embedded(folder)
+
+
+def main() -> None:
+    """The command line. Errors that have a next step end with status 2 and no stack."""
+    try:
+        app()
+    except HubError as error:
+        from rich.console import Console
+
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            str(error), style="red", markup=False
+        )
+        raise SystemExit(2) from None
+
+
+@contextmanager
+def _open(hub: Path, state: Path | None, *, demo: bool = True) -> Iterator["HubContext"]:
+    """The hub on the given Postgres, or on its own, which is stopped if it did not run."""
+    from inventory_pipeline.flow.context import open_context
+    from inventory_pipeline.up.folders import folders_of
+
+    folders = folders_of(hub, state, demo=demo)
+    with _postgres(folders) as url:
+        ctx = open_context(folders.hub, folders.state, url)
+        try:
+            yield ctx
+        finally:
+            ctx.close()
+
+
+@contextmanager
+def _postgres(folders: "Folders") -> Iterator[str]:
+    given = os.environ.get(POSTGRES_URL, "")
+    if given:
+        yield given
+        return
+    from inventory_pipeline.memory.embedded import start_embedded, stop_embedded
+
+    ran = (folders.postgres / "postmaster.pid").exists()
+    url = start_embedded(folders.postgres)
+    try:
+        yield url
+    finally:
+        if not ran:
+            stop_embedded(folders.postgres)
+
+
+def _require_folder(hub: Path) -> None:
+    if not hub.is_dir():
+        raise ConfigInvalid([Finding(file=str(hub), line=0, message="there is no such hub folder")])
+
+
+def _tell(quiet: bool) -> Any:
+    from inventory_pipeline.core.ports import Progress, unwatched
+
+    def tell(progress: Progress) -> None:
+        of = f" of {progress.total:,}" if progress.total else ""
+        done = f": {progress.done:,}{of}" if progress.done else ""
+        typer.echo(f"{progress.step}{done}", err=True)
+
+    return unwatched if quiet or not sys.stderr.isatty() else tell
+
+
+def _print_findings(findings: list[Finding]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in findings:
+        style = "red" if finding.severity == "error" else "yellow"
+        console.print(f"{finding.severity}: {finding}", style=style, markup=False)
+
+
+def _comparison(report: Any) -> str:
+    if report.skipped:
+        return f"{report.channel}: not compared: {report.skipped}"
+    lines = [
+        f"{report.channel}: {report.compared:,} listings compared, {len(report.variances):,} differ"
+    ]
+    from inventory_pipeline.server.present import quantity
+
+    lines += [
+        f"  {v.sku or v.external_id}: must show {quantity(v.expected_milli)},"
+        f" shows {quantity(v.found_milli)} ({v.cause})"
+        for v in report.variances[:20]
+    ]
+    if len(report.variances) > 20:
+        lines.append(f"  … and {len(report.variances) - 20:,} more: see the page Variances")
+    return "\n".join(lines)
+
+
+def _print_status(sync: Any, channels: list[Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from inventory_pipeline.server.present import latency, percent
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("channel", "listings", "in sync", "waiting", "failing", "variances", "p50", "p95"):
+        table.add_column(name, justify="left" if name == "channel" else "right")
+    for c in channels:
+        table.add_row(
+            c.channel, f"{c.listings:,}", percent(c.in_sync, c.listings), f"{c.waiting:,}",
+            f"{c.failed + c.dead:,}", f"{c.open_variances:,}", latency(c.p50_s), latency(c.p95_s),
+        )  # fmt: skip
+    console = Console(highlight=False)
+    console.print(table)
+    behind = "up to date" if sync.behind == 0 else f"{sync.behind:,} entries behind"
+    console.print(
+        f"ledger at {sync.ledger_head:,}, numbers {behind}, {sync.inbox_waiting:,} webhooks waiting"
+    )
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(row)
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, default=str))

@@ -1,0 +1,287 @@
+"""HTTP as connectors need it: every trouble becomes the error that says what to do next.
+
+                        what is known           reading a source   reading levels   writing
+Kind.BUSY               nothing happened there  SourceUnreachable  ChannelBusy      ChannelBusy
+Kind.UNKNOWN            perhaps it happened     SourceUnreachable  ChannelBusy      OutcomeUnknown
+Kind.REFUSED            it will not happen      SourceRefused      ChannelRefused   ChannelRefused
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import stamina
+
+from inventory_pipeline.core.errors import (
+    ChannelBusy,
+    ChannelRefused,
+    HubError,
+    OutcomeUnknown,
+    SourceRefused,
+    SourceUnreachable,
+    SystemFailure,
+)
+
+READ_ATTEMPTS = 3
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+CONNECT_TIMEOUT_S = 5.0
+DEFAULT_PAUSE_S = 1.0  # before the next attempt, where the other side names no time
+MAX_PAUSE_S = 3600.0
+PATIENT_S = 2.0  # a read waits at most this long by itself for an announced pause
+EXCERPT = 200
+
+
+class Purpose(StrEnum):
+    """What a call is for: decides which error its trouble becomes."""
+
+    SOURCE = "source"
+    LEVELS = "levels"
+    WRITE = "write"
+
+
+class Kind(StrEnum):
+    """What a trouble leaves known."""
+
+    BUSY = "busy"
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+
+
+class Trouble(Exception):  # noqa: N818 - becomes an error once its purpose is known
+    """A call without a usable answer, before it is known what the call was for."""
+
+    def __init__(
+        self, kind: Kind, message: str, *, hint: str = "", retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.hint = hint
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A successful answer: parsed JSON (numbers exact) and headers with lower-case names."""
+
+    body: Any
+    headers: Mapping[str, str]
+
+
+def as_error(trouble: Trouble, purpose: Purpose, *, system: str, call: str) -> SystemFailure:
+    """The error for a trouble of a call with this purpose."""
+    if trouble.kind is Kind.REFUSED:
+        refused = SourceRefused if purpose is Purpose.SOURCE else ChannelRefused
+        return refused(trouble.message, system=system, call=call, hint=trouble.hint)
+    if purpose is Purpose.SOURCE:
+        hint = trouble.hint or "nothing is lost: it is asked again at the next poll."
+        return SourceUnreachable(trouble.message, system=system, call=call, hint=hint)
+    if purpose is Purpose.WRITE and trouble.kind is Kind.UNKNOWN:
+        hint = trouble.hint or "the quantity is read before anything is written again."
+        return OutcomeUnknown(trouble.message, system=system, call=call, hint=hint)
+    return ChannelBusy(
+        trouble.message,
+        system=system,
+        call=call,
+        retry_after_s=DEFAULT_PAUSE_S if trouble.retry_after_s is None else trouble.retry_after_s,
+        hint=trouble.hint or "nothing was changed; it is sent again later.",
+    )
+
+
+class Caller:
+    """Calls one system's HTTP API. Safe to use from several threads.
+
+    `wall` gives seconds since the epoch and is needed for Retry-After dates only.
+    """
+
+    def __init__(
+        self,
+        *,
+        system: str,
+        base_url: str,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.system = system
+        self._host = checked_host(base_url, system)
+        self._timeout_s = timeout_s
+        self._wall = wall
+        self._client = httpx.Client(
+            base_url=base_url.rstrip("/"),
+            headers={"Accept": "application/json", **(headers or {})},
+            auth=auth,
+            timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_TIMEOUT_S, timeout_s)),
+            transport=transport,
+            # A proxy of the environment is for the outside, not for a server on this machine.
+            trust_env=self._host not in {"127.0.0.1", "localhost", "::1"},
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def read(self, method: str, path: str, **request: Any) -> Answer:
+        """A call that changes nothing, repeated a few times. Raises Trouble."""
+        for attempt in stamina.retry_context(
+            on=_worth_repeating,
+            attempts=READ_ATTEMPTS,
+            timeout=self._timeout_s,
+            wait_initial=0.1,
+            wait_max=1.0,
+        ):
+            with attempt:
+                return self.once(method, path, **request)
+        raise AssertionError("unreachable")
+
+    def once(self, method: str, path: str, **request: Any) -> Answer:
+        """One call, once. Raises Trouble."""
+        try:
+            status, headers, content = self._exchange(method, path, **request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise Trouble(
+                Kind.BUSY,
+                f"{self._host} cannot be reached ({_what(error)})",
+                hint="check that it runs and that the address in hub.yaml is right; "
+                "the hub goes on asking by itself.",
+            ) from error
+        except httpx.TimeoutException as error:
+            raise Trouble(
+                Kind.UNKNOWN, f"{self._host} did not answer within {self._timeout_s:g} s"
+            ) from error
+        except httpx.TransportError as error:
+            raise Trouble(
+                Kind.UNKNOWN, f"the connection to {self._host} broke off ({_what(error)})"
+            ) from error
+        except httpx.HTTPError as error:
+            raise Trouble(
+                Kind.UNKNOWN, f"{self._host} gave an unreadable answer ({_what(error)})"
+            ) from error
+        return self._judged(status, headers, content)
+
+    def _exchange(
+        self, method: str, path: str, **request: Any
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Reads the whole answer within the timeout: a trickle of bytes counts as no answer."""
+        deadline = time.monotonic() + self._timeout_s
+        with self._client.stream(method, path, **request) as response:
+            content = bytearray()
+            for chunk in response.iter_bytes():
+                content += chunk
+                if len(content) > MAX_ANSWER_BYTES:
+                    raise httpx.DecodingError(f"more than {MAX_ANSWER_BYTES} bytes")
+                if time.monotonic() > deadline:
+                    raise httpx.ReadTimeout("the answer came too slowly")
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return response.status_code, headers, bytes(content)
+
+    def _judged(self, status: int, headers: Mapping[str, str], content: bytes) -> Answer:
+        if status < 200 or status >= 300:
+            raise self._refusal(status, headers, content)
+        try:
+            body = json.loads(content, parse_float=Decimal)
+        except (ValueError, RecursionError) as error:
+            kind = "HTML" if content.lstrip()[:1] == b"<" else "something that is not JSON"
+            raise Trouble(
+                Kind.UNKNOWN,
+                f"{self._host} answered {status} with {kind}: {excerpt(content)!r}",
+                hint="check the address in hub.yaml; a login or maintenance page looks like this.",
+            ) from error
+        return Answer(body=body, headers=headers)
+
+    def _refusal(self, status: int, headers: Mapping[str, str], content: bytes) -> Trouble:
+        said = f"{self._host} answered {status}: {excerpt(content)!r}"
+        if status in {401, 403}:
+            return Trouble(
+                Kind.REFUSED,
+                said,
+                hint="check the credentials in the environment and what they are allowed to do.",
+            )
+        if status in {429, 430}:
+            asked = retry_after_s(headers, now=self._wall())
+            return Trouble(Kind.BUSY, said, retry_after_s=asked)
+        if status == 408 or status >= 500:
+            pause = retry_after_s(headers, now=self._wall()) if "retry-after" in headers else None
+            return Trouble(Kind.UNKNOWN, said, retry_after_s=pause)
+        if 300 <= status < 400:
+            target = headers.get("location", "nowhere")
+            said = f"{self._host} redirects ({status}) to {target[:EXCERPT]}"
+            return Trouble(Kind.REFUSED, said, hint="put the final address into hub.yaml.")
+        return Trouble(
+            Kind.REFUSED,
+            said,
+            hint="compare the options in hub.yaml with docs/connectors.md; it will not work as sent.",
+        )
+
+
+def checked_host(url: str, system: str) -> str:
+    """The host of an http(s) address. Raises HubError for anything else."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.scheme in {"http", "https"} else None
+        _ = parts.port
+    except ValueError:
+        host = None
+    if not host:
+        raise HubError(
+            f"hub.yaml: systems.{system}.options: {url!r} is no http or https address",
+            hint="write it like https://shop.example.com.",
+        )
+    return host
+
+
+def retry_after_s(headers: Mapping[str, str], *, now: float) -> float:
+    """Seconds of a Retry-After header, given as seconds or as a date; bounded, 1 where absent or odd."""
+    text = headers.get("retry-after", "").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            when = parsedate_to_datetime(text)
+        except (ValueError, TypeError):
+            return DEFAULT_PAUSE_S
+        seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now
+    if not seconds >= 0:  # also not-a-number
+        return 0.0
+    return min(seconds, MAX_PAUSE_S)
+
+
+def excerpt(content: bytes) -> str:
+    """The beginning of an answer on one line, for an error message."""
+    return " ".join(content[: EXCERPT * 4].decode("utf-8", "replace").split())[:EXCERPT]
+
+
+def utc_time(text: object) -> str:
+    """A time of another system as ISO 8601 in UTC, so that one moment has one spelling.
+
+    A time without an offset is taken as UTC. What is no time is given back as it is: the check of the
+    event will say so.
+    """
+    try:
+        when = datetime.fromisoformat(str(text))
+        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return str(text)
+    return when.isoformat().replace("+00:00", "Z")
+
+
+def _worth_repeating(error: Exception) -> bool | float:
+    """Whether a read is repeated, or after how many seconds."""
+    if not isinstance(error, Trouble) or error.kind is Kind.REFUSED:
+        return False
+    if error.retry_after_s is None:
+        return True
+    return error.retry_after_s if 0 < error.retry_after_s <= PATIENT_S else error.retry_after_s == 0
+
+
+def _what(error: Exception) -> str:
+    return str(error) or type(error).__name__

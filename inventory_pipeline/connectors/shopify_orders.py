@@ -1,0 +1,273 @@
+"""A Shopify order as events: the same from a webhook, from its repetition and from the poll.
+
+Both ways of learning about an order are brought to one shape (`Order`) first; events are derived from that
+alone, with times that belong to the order, never to the delivery.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from inventory_pipeline.connectors.http import utc_time
+
+GID = "gid://shopify/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    id: str  # number, without the gid's beginning
+    quantity: int
+    variant: str | None  # gid
+    sku: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A fulfilment or a refund: what happened to how much of which line."""
+
+    id: str  # number
+    status: str  # lower case; of a fulfilment
+    created_at: str
+    updated_at: str
+    location: str | None  # gid
+    lines: tuple[
+        tuple[str, int, str], ...
+    ]  # line id, quantity, restock type (lower case; of a refund)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    id: str  # number
+    created_at: str
+    cancelled_at: str | None
+    lines: tuple[Line, ...]
+    fulfilments: tuple[Part, ...]
+    refunds: tuple[Part, ...]
+
+
+def number_of(identifier: object) -> str:
+    """The number at the end of a gid, or the number itself; query parts of a gid are cut off."""
+    return str(identifier).rsplit("/", 1)[-1].split("?", 1)[0]
+
+
+def gid(kind: str, identifier: object) -> str:
+    return f"{GID}{kind}/{number_of(identifier)}"
+
+
+def variants_of(order: Order) -> set[str]:
+    return {line.variant for line in order.lines if line.variant}
+
+
+def from_webhook(payload: dict[str, Any]) -> Order:
+    """An order as webhooks carry it. Raises KeyError, TypeError or ValueError if it is not one."""
+    return Order(
+        id=number_of(payload["id"]),
+        created_at=utc_time(payload["created_at"]),
+        cancelled_at=_time(payload.get("cancelled_at")),
+        lines=tuple(
+            Line(
+                id=number_of(line["id"]),
+                quantity=int(line["quantity"]),
+                variant=gid("ProductVariant", line["variant_id"])
+                if line.get("variant_id")
+                else None,
+                sku=str(line.get("sku") or ""),
+            )
+            for line in payload["line_items"]
+        ),
+        fulfilments=tuple(
+            Part(
+                id=number_of(part["id"]),
+                status=str(part.get("status") or "").lower(),
+                created_at=utc_time(part["created_at"]),
+                updated_at=utc_time(part.get("updated_at") or part["created_at"]),
+                location=gid("Location", part["location_id"]) if part.get("location_id") else None,
+                lines=tuple(
+                    (number_of(line["id"]), int(line["quantity"]), "")
+                    for line in part.get("line_items") or []
+                ),
+            )
+            for part in payload.get("fulfillments") or []
+        ),
+        refunds=tuple(_refund_of_webhook(part) for part in payload.get("refunds") or []),
+    )
+
+
+def refund_order(payload: dict[str, Any]) -> Order:
+    """The order of a refunds/create webhook, with that refund and the lines that it names only."""
+    refund = _refund_of_webhook(payload)
+    lines = {
+        number_of(part["line_item_id"]): part["line_item"]
+        for part in payload.get("refund_line_items") or []
+        if isinstance(part.get("line_item"), dict)
+    }
+    return Order(
+        id=number_of(payload["order_id"]),
+        created_at="",
+        cancelled_at=None,
+        lines=tuple(
+            Line(
+                id=number,
+                quantity=0,
+                variant=gid("ProductVariant", line["variant_id"])
+                if line.get("variant_id")
+                else None,
+                sku=str(line.get("sku") or ""),
+            )
+            for number, line in lines.items()
+        ),
+        fulfilments=(),
+        refunds=(refund,),
+    )
+
+
+def from_graphql(
+    order: dict[str, Any],
+    lines: Iterable[dict[str, Any]],
+    fulfilments: Iterable[tuple[dict[str, Any], list[dict[str, Any]]]],
+    refunds: Iterable[tuple[dict[str, Any], list[dict[str, Any]]]],
+) -> Order:
+    """An order as the poll gets it: its node, its lines, and each part with its lines."""
+    return Order(
+        id=number_of(order["id"]),
+        created_at=utc_time(order["createdAt"]),
+        cancelled_at=_time(order.get("cancelledAt")),
+        lines=tuple(
+            Line(
+                id=number_of(line["id"]),
+                quantity=int(line["quantity"]),
+                variant=gid("ProductVariant", line["variant"]["id"])
+                if line.get("variant")
+                else None,
+                sku=str(line.get("sku") or ""),
+            )
+            for line in lines
+        ),
+        fulfilments=tuple(_part_of_graphql(part, of_it) for part, of_it in fulfilments),
+        refunds=tuple(_part_of_graphql(part, of_it) for part, of_it in refunds),
+    )
+
+
+def order_events(
+    order: Order, items: dict[str, str], *, placed: bool = True
+) -> list[dict[str, Any]]:
+    """Events of SEMANTICS §1. `items`: line id → the item as the hub knows it; other lines have no stock."""
+    about = gid("Order", order.id)
+    events: list[dict[str, Any]] = []
+    if placed:
+        events += [
+            _event(
+                order,
+                line.id,
+                "placed",
+                "order_placed",
+                order.created_at,
+                items[line.id],
+                line.quantity,
+            )
+            for line in order.lines
+            if line.id in items and line.quantity > 0
+        ]
+    # Of a cancelled order all that is not shipped is cancelled already.
+    for part in () if order.cancelled_at else order.refunds:
+        for line, quantity in _summed(part, only="cancel").items():
+            if line in items:
+                what = f"refund/{part.id}:cancelled"
+                events.append(
+                    _event(
+                        order, line, what, "order_cancelled", part.created_at, items[line], quantity
+                    )
+                )
+    for part in order.fulfilments:
+        events += _shipped(order, part, items)
+    if order.cancelled_at:
+        events.append(
+            {
+                "event_id": f"{about}:cancelled",
+                "type": "order_cancelled",
+                "occurred_at": order.cancelled_at,
+                "order_id": about,
+            }
+        )
+    return events
+
+
+def _shipped(order: Order, part: Part, items: dict[str, str]) -> list[dict[str, Any]]:
+    """What a fulfilment says. Without a location nobody could tell whose stock it was: it says nothing."""
+    if part.status not in {"success", "cancelled"} or part.location is None:
+        return []
+    steps = [("fulfilled", "order_fulfilled", part.created_at)]
+    if part.status == "cancelled":
+        steps.append(("fulfilment_cancelled", "fulfilment_cancelled", part.updated_at))
+    return [
+        _event(order, line, f"fulfilment/{part.id}:{what}", type_, at, items[line], quantity)
+        | {"location": part.location}
+        for what, type_, at in steps
+        for line, quantity in _summed(part).items()
+        if line in items
+    ]
+
+
+def _event(
+    order: Order, line: str, what: str, type_: str, at: str, item: str, quantity: int
+) -> dict[str, Any]:
+    about = gid("Order", order.id)
+    return {
+        "event_id": f"{about}:line/{line}:{what}",
+        "type": type_,
+        "occurred_at": at,
+        "order_id": about,
+        "line_id": gid("LineItem", line),
+        "item": item,
+        "quantity": quantity,
+    }
+
+
+def _summed(part: Part, *, only: str | None = None) -> dict[str, int]:
+    """Quantity per line; a part may name a line more than once."""
+    found: dict[str, int] = {}
+    for line, quantity, restock in part.lines:
+        if quantity > 0 and only in {None, restock}:
+            found[line] = found.get(line, 0) + quantity
+    return found
+
+
+def _refund_of_webhook(part: dict[str, Any]) -> Part:
+    return Part(
+        id=number_of(part["id"]),
+        status="",
+        created_at=utc_time(part["created_at"]),
+        updated_at="",
+        location=None,
+        lines=tuple(
+            (
+                number_of(line["line_item_id"]),
+                int(line["quantity"]),
+                str(line.get("restock_type") or ""),
+            )
+            for line in part.get("refund_line_items") or []
+        ),
+    )
+
+
+def _part_of_graphql(part: dict[str, Any], lines: list[dict[str, Any]]) -> Part:
+    location = part.get("location")
+    return Part(
+        id=number_of(part["id"]),
+        status=str(part.get("status") or "").lower(),
+        created_at=utc_time(part["createdAt"]),
+        updated_at=utc_time(part.get("updatedAt") or part["createdAt"]),
+        location=gid("Location", location["id"]) if location else None,
+        lines=tuple(
+            (
+                number_of(line["lineItem"]["id"]),
+                int(line["quantity"] or 0),
+                str(line.get("restockType") or "").lower(),
+            )
+            for line in lines
+        ),
+    )
+
+
+def _time(text: object) -> str | None:
+    return utc_time(text) if text else None

@@ -1,0 +1,63 @@
+"""Tables of text out of files: every cell as it was written, nothing read through a float."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+BLOCK_BYTES = 16 * 1024 * 1024
+
+
+def read_csv(path: Path) -> Any:
+    """A pandas DataFrame of strings; empty cells are NA.
+
+    UTF-8 with or without a byte order mark, comma separated. Raises ValueError (pyarrow's own is one) for a
+    row with another number of cells than the header has, and for what is no UTF-8.
+    """
+    header = _header(path)
+    table = pacsv.read_csv(
+        path,
+        read_options=pacsv.ReadOptions(column_names=header, skip_rows=1, block_size=BLOCK_BYTES),
+        parse_options=pacsv.ParseOptions(newlines_in_values=True),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()),
+            strings_can_be_null=True,
+            null_values=[""],
+            quoted_strings_can_be_null=True,
+        ),
+    )
+    return table.to_pandas()
+
+
+def read_parquet(path: Path) -> Any:
+    """A pandas DataFrame of strings; nulls are NA. A time keeps its zone, or has none to show."""
+    table = pq.ParquetFile(path).read()
+    names = [name.strip() for name in table.column_names]
+    if len(set(names)) < len(names):
+        raise ValueError(f"a column is there twice: {', '.join(names)}")
+    columns = [_as_text(column) for column in table.columns]
+    return pa.Table.from_arrays(columns, names=names).to_pandas()
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        names = [name.strip() for name in next(csv.reader(file), [])]
+    if not any(names):
+        raise ValueError("it has no header line")
+    if len(set(names)) < len(names):
+        raise ValueError(f"a column is there twice: {', '.join(names)}")
+    return names
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), None, column)
+    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+        raise ValueError(f"a column holds {column.type}, not text, numbers or times")
+    return column.cast(pa.string())

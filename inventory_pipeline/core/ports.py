@@ -1,0 +1,215 @@
+"""What the rest of the hub needs of a connector, a clock and a watcher: small, and owned by core.
+
+A connector declares what its system can do (`Capabilities`); the core decides by capability, never
+by the system's name (CONTRACTS.md shows the differences that this fits).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol, runtime_checkable
+
+from inventory_pipeline.core.errors import ChannelError
+from inventory_pipeline.core.vocabulary import MovesAt
+
+Clock = Callable[[], datetime]
+Cursor = dict[str, Any]  # a connector's own JSON; {} means: from the beginning
+
+
+class Write(StrEnum):
+    NONE = "none"
+    ABSOLUTE = "absolute"
+    DELTA = "delta"
+
+
+class Basis(StrEnum):
+    AVAILABLE = "available"
+    ON_HAND = "on_hand"
+
+
+class Completion(StrEnum):
+    SYNC = "sync"
+    EVENTUAL = "eventual"
+    JOB = "job"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a system's quantity write and its change feed can do."""
+
+    snapshots: bool = False
+    changes: bool = False
+    webhooks: bool = False
+    levels: bool = False
+    write: Write = Write.NONE
+    basis: Basis = Basis.AVAILABLE
+    compare_and_swap: bool = False
+    idempotency: timedelta | None = None  # how long a key is remembered; None: no keys
+    batch_size: int = 1
+    atomic_batch: bool = False
+    completion: Completion = Completion.SYNC
+    decimals: int = 0
+    revisions_per_day: int | None = None
+    moves_at: MovesAt = MovesAt.NONE
+    restores_on: frozenset[str] = frozenset()  # "cancel", "refund"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawEvent:
+    """One event in the shape of SEMANTICS §1, in the system's own identifiers and units.
+
+    `body` is the JSON object; numbers are str, int or Decimal, never float. `body` may be None
+    where the line or payload could not be read: `text` then holds it and `error` says why.
+    """
+
+    body: dict[str, Any] | None
+    source: str  # a file's path, "poll orders", "webhook orders/create"
+    position: str  # a line number, a message id
+    text: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangePage:
+    """A bounded piece of a change feed; `cursor` is where the next piece begins."""
+
+    events: Sequence[RawEvent]
+    cursor: Cursor
+    more: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawSnapshot:
+    """One snapshot as read: text columns of SEMANTICS §1, nothing checked.
+
+    `frame` is a pandas DataFrame of strings (missing cells are NA), or None if it could not be
+    read; `error` then says why. `key` names it within its feed, so that it lands once.
+    """
+
+    source: str
+    key: str
+    frame: Any
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingRef:
+    """A place in a channel that has its own quantity: bucket and external id."""
+
+    bucket: str  # the bucket's id in hub.yaml
+    bucket_external: str  # the channel's own name for it, "" where it has none
+    external_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """What a channel showed: `quantity_milli` in thousandths of the channel's unit."""
+
+    listing: ListingRef
+    quantity_milli: int
+    asked_at: datetime
+    answered_at: datetime
+    changed_at: datetime | None = None  # the channel's own change time, where it tells
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelWrite:
+    """One quantity to set; `compare_milli` is the value that must still stand there."""
+
+    listing: ListingRef
+    quantity_milli: int
+    compare_milli: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteOutcome:
+    """What became of one write of a batch: `error` is None when it was acknowledged."""
+
+    write: LevelWrite
+    error: ChannelError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One webhook as it came in; header names are lower case."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A delivery whose signature holds, with the names that its system gives it."""
+
+    topic: str
+    delivery_id: str  # for recognizing the same delivery again
+
+
+@runtime_checkable
+class Connector(Protocol):
+    """One system. Methods that its capabilities do not name raise NotImplementedError.
+
+    Construction does no I/O. Every method may raise SourceError or ChannelError and no other error
+    for anything that the other side does.
+    """
+
+    system: str
+    capabilities: Capabilities
+
+    def snapshots(self, seen: frozenset[str]) -> Iterator[RawSnapshot]:
+        """New snapshots in the order of their keys, leaving out the keys in `seen`."""
+
+    def changes(self, cursor: Cursor) -> ChangePage:
+        """The next events after `cursor`; repeats are harmless, gaps are not."""
+
+    def verify(self, delivery: Delivery) -> Verified:
+        """Checks the signature over the raw body in constant time. Raises WebhookRefused."""
+
+    def parse(self, topic: str, delivery: Delivery) -> Sequence[RawEvent]:
+        """Events of a verified delivery; empty for a topic that says nothing new."""
+
+    def read_levels(self, listings: Sequence[ListingRef] | None) -> Iterator[Level]:
+        """What the channel shows: of these listings, or of all that it has (reconciliation).
+
+        A listing that the channel does not have is left out of the answer.
+        """
+
+    def write_levels(self, writes: Sequence[LevelWrite], *, key: str) -> list[WriteOutcome]:
+        """Sends one batch of at most `batch_size` writes under one idempotency key.
+
+        Per-item failures are outcomes; ChannelBusy and OutcomeUnknown for the whole call are
+        raised.
+        """
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Something that a person who waits wants to see."""
+
+    step: str
+    done: int = 0
+    total: int | None = None
+
+
+Watcher = Callable[[Progress], None]
+
+
+def unwatched(_: Progress) -> None:
+    """A watcher for whoever does not wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What a connector is built from."""
+
+    system: str
+    options: Mapping[str, Any]
+    hub_folder: str
+    external_ids: frozenset[str] = field(
+        default_factory=frozenset
+    )  # items that identifiers.csv or items.csv know

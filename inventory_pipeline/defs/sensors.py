@@ -1,0 +1,73 @@
+"""Sensors that start a sync and heal. They ask Postgres, never push, and close what they open."""
+
+import dagster as dg
+
+from inventory_pipeline.config.policy import Hub
+from inventory_pipeline.core.causes import REPUSHED
+from inventory_pipeline.core.vocabulary import Mode
+from inventory_pipeline.defs import facts, keys
+from inventory_pipeline.defs.resources import HubResource
+from inventory_pipeline.defs.runs import active_runs, decide_sync
+from inventory_pipeline.flow.context import utc_now
+
+# Dagster's daemon looks at its sensors every five seconds, and not oftener whatever they say.
+TICK_S = 5
+
+
+def sync_sensor(hub: Hub) -> dg.SensorDefinition:
+    """Requests a sync when there is work and none is active, and a successor in time."""
+    channels = [channel.id for channel in hub.channels.values() if channel.mode is not Mode.OFF]
+    idle, max_run = hub.sync.idle, hub.sync.max_run
+
+    @dg.sensor(
+        name="sync_sensor",
+        job_name=keys.SYNC,
+        minimum_interval_seconds=TICK_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts a sync when the ledger is ahead of the numbers, when a moment is due "
+        "that changes a number, or when listings wait; and its successor shortly before it ends.",
+    )
+    def sync_sensor(
+        context: dg.SensorEvaluationContext, hub: HubResource
+    ) -> dg.RunRequest | dg.SkipReason:
+        now = utc_now()
+        with hub.memory() as memory, memory.connection() as connection:
+            backlog = facts.backlog(connection, channels, now)
+        decision = decide_sync(
+            backlog,
+            active_runs(context.instance, {keys.JOB_TAG: keys.SYNC}),
+            now=now,
+            idle=idle,
+            max_run=max_run,
+        )
+        if decision.request:
+            return dg.RunRequest(tags={keys.REASON_TAG: decision.reason})
+        return dg.SkipReason(decision.reason)
+
+    return sync_sensor
+
+
+def heal_sensor(hub: Hub) -> dg.SensorDefinition:
+    """Requests a heal when a reconciliation found what is to be sent again."""
+    sending = {Mode.LIVE, Mode.CANARY}
+    channels = [channel.id for channel in hub.channels.values() if channel.mode in sending]
+
+    @dg.sensor(
+        name="heal_sensor",
+        job_name=keys.HEAL,
+        minimum_interval_seconds=TICK_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Starts a heal when open variances call for sending a number again.",
+    )
+    def heal_sensor(
+        context: dg.SensorEvaluationContext, hub: HubResource
+    ) -> dg.RunRequest | dg.SkipReason:
+        if active_runs(context.instance, {keys.JOB_TAG: keys.HEAL}):
+            return dg.SkipReason("a heal is active")
+        with hub.memory() as memory, memory.connection() as connection:
+            due = facts.repushes_due(connection, channels, [str(cause) for cause in REPUSHED])
+        if not due:
+            return dg.SkipReason("no variance is to be sent again")
+        return dg.RunRequest(tags={keys.REASON_TAG: f"{due} listings are to be sent again"})
+
+    return heal_sensor

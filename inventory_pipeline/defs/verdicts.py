@@ -1,0 +1,271 @@
+"""What each asset check decides, from facts alone; Dagster's results are made of these."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from inventory_pipeline.core.quantities import MILLI
+from inventory_pipeline.core.vocabulary import Rejection
+from inventory_pipeline.defs.facts import Landed, LedgerShape, OpenVariance, Variances
+
+SCHEMA_REASONS = frozenset({Rejection.MISSING_COLUMNS, Rejection.UNREADABLE, Rejection.EMPTY})
+# Plausible means: nothing here proves an error, everything beyond it wants a person's look.
+MAX_QUARANTINED_PERCENT = 5
+MAX_CHANGE_PERCENT = 50
+MAX_NEGATIVE_PERCENT = 5
+MAX_AHEAD = timedelta(minutes=5)
+QUARANTINE_WINDOW = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The outcome of a check, however it is reported."""
+
+    passed: bool
+    description: str
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def result(self, asset: dg.AssetKey, name: str) -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(
+            asset_key=asset,
+            check_name=name,
+            passed=self.passed,
+            severity=self.severity,
+            description=self.description,
+            metadata=dict(self.metadata),
+        )
+
+    def evaluation(self, asset: dg.AssetKey, name: str) -> dg.AssetCheckEvaluation:
+        return dg.AssetCheckEvaluation(
+            asset_key=asset,
+            check_name=name,
+            passed=self.passed,
+            severity=self.severity,
+            description=self.description,
+            metadata=dict(self.metadata),
+        )
+
+
+def _good(description: str, **metadata: Any) -> Verdict:
+    return Verdict(passed=True, description=description, metadata=metadata)
+
+
+def _bad(description: str, **metadata: Any) -> Verdict:
+    return Verdict(passed=False, description=description, metadata=metadata)
+
+
+def _odd(description: str, **metadata: Any) -> Verdict:
+    return Verdict(
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=description,
+        metadata=metadata,
+    )
+
+
+def snapshot_schema(snapshots: Sequence[Landed]) -> Verdict:
+    """Fails while a feed's newest snapshot could not be read or lacks columns."""
+    return _newest_rejected(snapshots, schema=True) or _good(
+        "every feed's newest snapshot is readable"
+    )
+
+
+def snapshot_completeness(snapshots: Sequence[Landed]) -> Verdict:
+    """Fails while a feed's newest snapshot was refused for its rows: too few, or at odds."""
+    return _newest_rejected(snapshots, schema=False) or _good(
+        "no feed's newest snapshot lost too many rows or contradicts itself"
+    )
+
+
+def _newest_rejected(snapshots: Sequence[Landed], *, schema: bool) -> Verdict | None:
+    rejected = [
+        landed
+        for landed in _newest_by_feed(snapshots)
+        if not landed.accepted and (landed.reason in SCHEMA_REASONS) is schema
+    ]
+    if not rejected:
+        return None
+    first = rejected[0]
+    return _bad(
+        f"{first.source} was rejected ({first.reason}): {first.message}. The last good one stays.",
+        rejected=markdown(
+            ("feed", "file", "reason", "what is wrong"),
+            [(one.feed, one.source, one.reason, one.message) for one in rejected],
+        ),
+    )
+
+
+def _newest_by_feed(snapshots: Sequence[Landed]) -> list[Landed]:
+    newest: dict[str, Landed] = {}
+    for landed in snapshots:  # newest first
+        newest.setdefault(landed.feed, landed)
+    return list(newest.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What an accepted snapshot adds up to; units in thousandths of the base unit."""
+
+    on_hand_milli: int
+    rows: int
+    negative_rows: int
+
+
+def snapshot_plausibility(
+    newest: Landed | None, totals: Totals | None, before: Totals | None
+) -> Verdict:
+    """Warns about an accepted snapshot that looks like a mistake; it counts all the same."""
+    if newest is None:
+        return _good("no snapshot yet")
+    doubts = [
+        *_rows_doubts(newest),
+        *(_totals_doubts(totals, before) if totals is not None else ()),
+    ]
+    if not doubts:
+        return _good(f"{newest.source} looks as expected", rows=newest.data_rows)
+    return _odd(f"{newest.source}: " + "; ".join(doubts), rows=newest.data_rows)
+
+
+def _rows_doubts(newest: Landed) -> list[str]:
+    doubts = []
+    if newest.as_of is not None and newest.as_of > newest.landed_at + MAX_AHEAD:
+        doubts.append(f"it is dated {newest.as_of.isoformat()}, ahead of the clock here")
+    if newest.quarantined_rows * 100 > newest.data_rows * MAX_QUARANTINED_PERCENT:
+        doubts.append(f"{newest.quarantined_rows} of {newest.data_rows} rows are in quarantine")
+    return doubts
+
+
+def _totals_doubts(totals: Totals, before: Totals | None) -> list[str]:
+    doubts = []
+    if totals.negative_rows * 100 > totals.rows * MAX_NEGATIVE_PERCENT:
+        doubts.append(
+            f"{totals.negative_rows} of {totals.rows} rows have less than nothing on hand"
+        )
+    if before is not None and before.on_hand_milli > 0:
+        moved = abs(totals.on_hand_milli - before.on_hand_milli)
+        if moved * 100 > before.on_hand_milli * MAX_CHANGE_PERCENT:
+            doubts.append(
+                f"on hand went from {units(before.on_hand_milli)} units "
+                f"to {units(totals.on_hand_milli)}"
+            )
+    return doubts
+
+
+def freshness(newest: Mapping[str, datetime], *, max_age: timedelta, now: datetime) -> Verdict:
+    """By the source's own as_of: a file that arrives late is old, however new its arrival."""
+    if not newest:
+        return _odd("no snapshot was accepted yet")
+    ages = {feed: now - as_of for feed, as_of in newest.items()}
+    feed, age = max(ages.items(), key=lambda pair: pair[1])
+    seconds = {"age_seconds": age.total_seconds(), "max_age_seconds": max_age.total_seconds()}
+    if age > max_age:
+        return _odd(
+            f"feed {feed} speaks of {newest[feed].isoformat()}: older than {max_age}", **seconds
+        )
+    return _good(f"the oldest feed speaks of {newest[feed].isoformat()}", **seconds)
+
+
+def no_negative_ats(negative: Sequence[tuple[str, str, str, int]]) -> Verdict:
+    """No listing may be told a quantity below zero (SEMANTICS §6, step 10)."""
+    if not negative:
+        return _good("no listing is below zero")
+    return _bad(
+        f"{len(negative)} or more listings would show less than nothing: the calculation is wrong",
+        worst=markdown(
+            ("bucket", "listing", "sku", "quantity"),
+            [(bucket, external, sku, units(milli)) for bucket, external, sku, milli in negative],
+        ),
+    )
+
+
+def shows_what_it_must(found: Variances, *, escalate_after: timedelta, now: datetime) -> Verdict:
+    """Open variances warn at first; they are an error once the oldest passes `escalate_after`."""
+    if found.finished_at is None:
+        return _odd("not compared yet: run the job `reconcile`")
+    compared: dict[str, Any] = {"variances": found.total}
+    if found.total == 0 or found.oldest is None:
+        return _good(f"no variance at {found.finished_at.isoformat()}", **compared)
+    age = now - found.oldest
+    return Verdict(
+        passed=False,
+        severity=dg.AssetCheckSeverity.ERROR
+        if age > escalate_after
+        else dg.AssetCheckSeverity.WARN,
+        description=f"{found.total} variances, the oldest since {found.oldest.isoformat()}",
+        metadata={
+            **compared,
+            "oldest_seconds": age.total_seconds(),
+            "worst": markdown(
+                ("bucket", "listing", "sku", "must show", "shows", "cause", "since"),
+                [_variance_row(one) for one in found.worst],
+            ),
+        },
+    )
+
+
+def cannot_be_asked(system: str) -> Verdict:
+    return _good(f"{system} cannot be asked what it shows: nothing to compare")
+
+
+def _variance_row(one: OpenVariance) -> tuple[str, ...]:
+    return (
+        one.bucket,
+        one.external_id,
+        one.sku,
+        units(one.expected_milli),
+        units(one.found_milli),
+        one.cause,
+        one.first_seen.isoformat(timespec="seconds"),
+    )
+
+
+def gapless(shape: LedgerShape) -> Verdict:
+    """Every offset up to the counter has exactly one entry."""
+    numbers = {"counter": shape.counter, "greatest_offset": shape.greatest, "rows": shape.rows}
+    if shape.counter == shape.greatest == shape.rows:
+        return _good(f"offsets 1 to {shape.counter} are all there", **numbers)
+    return _bad(
+        f"the counter says {shape.counter}, the greatest offset is {shape.greatest}, "
+        f"and there are {shape.rows} entries: entries were removed or added by hand",
+        **numbers,
+    )
+
+
+def quarantine_grows(held: int, fresh: int, commonest: Sequence[tuple[str, str, int]]) -> Verdict:
+    """Warns while rows keep coming into quarantine; old ones alone are only counted."""
+    table = markdown(("system", "reason", "rows"), [(s, r, str(n)) for s, r, n in commonest])
+    if fresh:
+        return _odd(
+            f"{fresh} rows came into quarantine within {QUARANTINE_WINDOW}, {held} are held in all",
+            held=held,
+            fresh=fresh,
+            commonest=table,
+        )
+    return _good(f"{held} rows are held, none of them new", held=held, fresh=fresh)
+
+
+def units(milli: int | None) -> str:
+    """Thousandths as a plain decimal number; empty for nothing."""
+    if milli is None:
+        return ""
+    whole, rest = divmod(abs(milli), MILLI)
+    sign = "-" if milli < 0 else ""
+    return f"{sign}{whole}" + (f".{rest:03d}".rstrip("0") if rest else "")
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> dg.MarkdownMetadataValue:
+    """A table; other people's text cannot break out of its cell."""
+    lines = [_line(header), "|" + " --- |" * len(header), *(_line(row) for row in rows)]
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

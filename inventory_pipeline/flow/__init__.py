@@ -1,0 +1,1 @@
+"""What happens, a verb a file; no Dagster."""

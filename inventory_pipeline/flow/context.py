@@ -1,0 +1,93 @@
+"""A hub that is open for work: its policy, its memory, its connectors and its clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from inventory_pipeline.config.load import catalog_files, load_hub
+from inventory_pipeline.config.policy import Hub
+from inventory_pipeline.connectors import build
+from inventory_pipeline.core.ports import Clock, Connector, Opening
+from inventory_pipeline.memory import versions
+from inventory_pipeline.memory.postgres import Postgres, migrate
+
+
+def utc_now() -> datetime:
+    """The one clock of a running hub; everything else is given the time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubContext:
+    """Everything that a verb needs. `state` is the state folder (README: where things are kept)."""
+
+    hub: Hub
+    pg: Postgres
+    state: Path
+    clock: Clock
+    connectors: Mapping[str, Connector]
+    policy_version: int
+    mapping_version: int
+
+    @property
+    def duckdb_path(self) -> Path:
+        return self.state / "hub.duckdb"
+
+    def close(self) -> None:
+        for connector in self.connectors.values():
+            connector.close()
+        self.pg.close()
+
+
+def open_context(
+    folder: Path, state: Path, url: str, clock: Clock = utc_now, *, activated_by: str = "start"
+) -> HubContext:
+    """Loads the hub folder, migrates the memory, and activates a changed policy or catalogue.
+
+    Raises ConfigInvalid with every finding, or PostgresUnavailable.
+    """
+    hub = load_hub(folder)
+    state.mkdir(parents=True, exist_ok=True)
+    migrate(url)
+    pg = Postgres(url)
+    with pg.connection() as connection:
+        mapping_version = versions.activate_mapping(
+            connection, content_hash=hub.catalog_hash, files=catalog_files(folder), at=clock()
+        )
+        policy_version = versions.activate_policy(
+            connection,
+            content_hash=hub.policy_hash,
+            content=(folder / "hub.yaml").read_text(encoding="utf-8"),
+            activated_by=activated_by,
+            mapping_version=mapping_version,
+            at=clock(),
+        )
+    return HubContext(
+        hub=hub,
+        pg=pg,
+        state=state,
+        clock=clock,
+        connectors=build_connectors(hub),
+        policy_version=policy_version,
+        mapping_version=mapping_version,
+    )
+
+
+def build_connectors(hub: Hub) -> dict[str, Connector]:
+    """One connector a system; building does no I/O."""
+    known: dict[str, set[str]] = {system: set(hub.catalog.items) for system in hub.systems}
+    for identifier in hub.catalog.identifiers:
+        known.setdefault(identifier.system, set()).add(identifier.external_id)
+    return {
+        system.id: build(
+            Opening(
+                system=system.id,
+                options=system.options,
+                hub_folder=str(hub.folder),
+                external_ids=frozenset(known[system.id]),
+            ),
+            system.connector,
+        )
+        for system in hub.systems.values()
+    }

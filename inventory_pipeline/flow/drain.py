@@ -1,0 +1,204 @@
+"""The hot path: cycles while there is work, then waits for the next event (DESIGN).
+
+Computing goes on while channels answer: each channel has one lane, and a slow one holds up nobody
+else.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from inventory_pipeline.core.vocabulary import Mode
+from inventory_pipeline.flow.context import HubContext
+from inventory_pipeline.flow.cycle import CycleReport, idle_cycle, run_cycle
+from inventory_pipeline.flow.push import PushReport, push_channel
+from inventory_pipeline.memory import outbox, sync
+from inventory_pipeline.memory.postgres import LEDGER_NOTIFICATION, Connection
+
+REPORT_EVERY = timedelta(seconds=1)
+LONGEST_WAIT = timedelta(seconds=5)
+# While a channel is being asked, its answer is looked for this often.
+ANSWER_WAIT = timedelta(milliseconds=20)
+
+Report = Callable[[Sequence[CycleReport], Sequence[PushReport]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainReport:
+    """A drain's life. `ended` says why: idle, max_run, superseded, new policy, or another
+    drains.
+    """
+
+    ended: str
+    epoch: int | None = None
+    cycles: int = 0
+    events: int = 0
+    pushes: Mapping[str, PushReport] = field(default_factory=dict)
+
+
+def drain(
+    ctx: HubContext,
+    *,
+    idle: timedelta,
+    max_run: timedelta,
+    report: Report,
+    holder: str = "drain",
+    wait_for_lock: bool = True,
+) -> DrainReport:
+    """Cycles and pushes until nothing has happened for `idle`, at most for `max_run`.
+
+    `report` is called at most once a second, and once at the end, with what happened since; it is
+    never on the way of a push. A predecessor that still holds the lock is waited for, or not.
+    """
+    with sync.drain_lock(ctx.pg, holder=holder, wait=wait_for_lock) as epoch:
+        if epoch is None:
+            return DrainReport(ended="another drains")
+        with ctx.pg.connection() as connection:
+            outbox.abandon_open_attempts(connection, epoch=epoch, at=ctx.clock())
+        with _Drain(ctx, epoch, report) as run:
+            return run.until(idle=idle, max_run=max_run)
+
+
+class _Drain:
+    """One drain: its lanes, and what it has not reported yet."""
+
+    def __init__(self, ctx: HubContext, epoch: int, report: Report) -> None:
+        self.ctx = ctx
+        self.epoch = epoch
+        self.report = report
+        self.channels = [c.id for c in ctx.hub.channels.values() if c.mode is not Mode.OFF]
+        self.lanes: dict[str, Future[PushReport]] = {}
+        self.pool = ThreadPoolExecutor(max(1, len(self.channels)), thread_name_prefix="push")
+        self.cycles: list[CycleReport] = []
+        self.pushes: list[PushReport] = []
+        self.total_cycles = 0
+        self.total_events = 0
+        self.totals = {channel: PushReport(channel=channel) for channel in self.channels}
+        self.reported_at = ctx.clock()
+
+    def __enter__(self) -> "_Drain":
+        self.listener = self.ctx.pg.dedicated()
+        self.listener.execute(f"LISTEN {LEDGER_NOTIFICATION}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Requests under way are finished and their answers stored before the lock is given up.
+        self.pool.shutdown(wait=True)
+        self.listener.close()
+
+    def until(self, *, idle: timedelta, max_run: timedelta) -> DrainReport:
+        started = worked = self.ctx.clock()
+        ended = ""
+        try:
+            while not ended:
+                cycle = self._cycle()
+                pushed = self._push()
+                if not cycle.idle or pushed or self.lanes:
+                    worked = self.ctx.clock()
+                self._report(force=False)
+                ended = self._end(self.ctx.clock() - worked >= idle, started + max_run)
+                if cycle.idle and not ended:
+                    self._wait(cycle.next_wakeup_at, until=worked + idle)
+            self._finish_lanes()
+        except sync.Superseded:
+            ended = "superseded"
+        self._report(force=True)
+        return DrainReport(
+            ended=ended,
+            epoch=self.epoch,
+            cycles=self.total_cycles,
+            events=self.total_events,
+            pushes=self.totals,
+        )
+
+    def _end(self, is_idle: bool, latest: datetime) -> str:
+        if self._policy_changed():
+            return "new policy"
+        if self.ctx.clock() >= latest:
+            return "max_run"
+        return "idle" if is_idle and not self.lanes else ""
+
+    def _cycle(self) -> CycleReport:
+        if self.total_cycles and not self._work_to_compute():
+            return idle_cycle(self.ctx, self.state)
+        cycle = run_cycle(self.ctx, self.epoch)
+        self.total_cycles += 1
+        if not cycle.idle:
+            self.cycles.append(cycle)
+            self.total_events += cycle.events
+        return cycle
+
+    def _work_to_compute(self) -> bool:
+        """Asked of Postgres, so that a waiting drain does not open the derived store."""
+        with self.ctx.pg.connection() as connection:
+            self.state = sync.state(connection)
+        wakeup = self.state.next_wakeup_at
+        return self.state.behind > 0 or (wakeup is not None and wakeup <= self.ctx.clock())
+
+    def _push(self) -> bool:
+        """Starts a pass on every channel that has due rows and a free lane; collects finished
+        ones.
+        """
+        collected = self._collect()
+        now = self.ctx.clock()
+        with self.ctx.pg.connection() as connection:
+            due = outbox.channels_due(connection, now=now)
+        for channel in self.channels:
+            if channel in due and channel not in self.lanes:
+                self.lanes[channel] = self.pool.submit(push_channel, self.ctx, channel, self.epoch)
+        return collected
+
+    def _collect(self) -> bool:
+        finished = [channel for channel, lane in self.lanes.items() if lane.done()]
+        for channel in finished:
+            result = self.lanes.pop(channel).result()
+            self.pushes.append(result)
+            self.totals[channel] += result
+        return bool(finished)
+
+    def _finish_lanes(self) -> None:
+        for lane in self.lanes.values():
+            lane.result()
+        self._collect()
+
+    def _wait(self, wakeup: datetime | None, *, until: datetime) -> None:
+        """Until the ledger grows, a channel answers, a postponed row is due, or time changes a
+        number.
+        """
+        now = self.ctx.clock()
+        moments = [until, now + LONGEST_WAIT]
+        if wakeup is not None:
+            moments.append(wakeup)
+        if self.lanes:
+            moments.append(now + ANSWER_WAIT)
+        with self.ctx.pg.connection() as connection:
+            look = outbox.next_look(connection)
+        if look is not None and (look > now or not self.lanes):
+            moments.append(look)
+        timeout = max(0.0, (min(moments) - now).total_seconds())
+        _wait_for_notification(self.listener, timeout)
+
+    def _report(self, *, force: bool) -> None:
+        now = self.ctx.clock()
+        if not (self.cycles or self.pushes):
+            return
+        if force or now - self.reported_at >= REPORT_EVERY:
+            cycles, self.cycles = self.cycles, []
+            pushes, self.pushes = self.pushes, []
+            self.report(cycles, pushes)
+            self.reported_at = now
+
+    def _policy_changed(self) -> bool:
+        with self.ctx.pg.connection() as connection:
+            row = connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM hub.policy_versions WHERE version > %s)"
+                " OR EXISTS (SELECT 1 FROM hub.mapping_versions WHERE version > %s)",
+                (self.ctx.policy_version, self.ctx.mapping_version),
+            ).fetchone()
+        return bool(row and row[0])
+
+
+def _wait_for_notification(listener: Connection, timeout_s: float) -> None:
+    for _ in listener.notifies(timeout=timeout_s, stop_after=1):
+        pass

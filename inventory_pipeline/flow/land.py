@@ -1,0 +1,273 @@
+"""Reads systems into the memory: snapshots, changes, and webhooks that wait in the inbox.
+
+What is stored and how far was read move in one transaction, so that nothing is skipped or lost when a process
+dies in between; what is read twice is recognized by its key or id.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from inventory_pipeline.contracts.events import check_events
+from inventory_pipeline.core.errors import SourceError, SystemFailure, WebhookRefused
+from inventory_pipeline.core.ledger import (
+    CheckedSnapshot,
+    IngestCount,
+    LedgerEvent,
+    RejectedSnapshot,
+)
+from inventory_pipeline.core.ports import Progress, RawEvent, RawSnapshot, Watcher, unwatched
+from inventory_pipeline.core.vocabulary import EventType, MovesAt
+from inventory_pipeline.flow.context import HubContext
+from inventory_pipeline.memory import feeds, inbox, ledger
+from inventory_pipeline.memory.postgres import Connection
+
+SNAPSHOTS = "snapshots"
+CHANGES = "changes"
+MAX_PAGES = 100_000
+MAX_SLUG = 80
+# Events that a shop's own customers cause: they belong to the channel that the shop is.
+SELLING = frozenset({EventType.ORDER_PLACED, EventType.RESERVED})
+
+
+class TooManyPages(SystemFailure):
+    """A change feed that does not come to an end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LandReport:
+    """What became of a system's new snapshots. `as_of` is the newest that was accepted; None: none new."""
+
+    system: str
+    accepted: tuple[CheckedSnapshot, ...] = ()
+    rejected: tuple[RejectedSnapshot, ...] = ()
+    rows: int = 0
+    quarantined: int = 0
+    as_of: datetime | None = None
+    files: int = 0
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Quarantined rows per reason."""
+        counts: dict[str, int] = {}
+        for snapshot in self.accepted:
+            for row in snapshot.bad:
+                counts[row.reason.value] = counts.get(row.reason.value, 0) + 1
+        return dict(sorted(counts.items()))
+
+    @property
+    def rejections(self) -> list[dict[str, str]]:
+        """One for each refused snapshot: source, as_of, reason and message."""
+        return [
+            {
+                "source": one.source,
+                "as_of": one.as_of.isoformat() if one.as_of else "",
+                "reason": one.reason,
+                "message": one.message,
+            }
+            for one in self.rejected
+        ]
+
+
+def land_snapshots(ctx: HubContext, system: str, watch: Watcher = unwatched) -> LandReport:
+    """Lands every new snapshot of a system; those that are refused are remembered with their reason.
+
+    Each file is one transaction: all of its snapshots, or none. Raises SourceError where the system cannot be
+    read; what landed before that stays.
+    """
+    connector = ctx.connectors[system]
+    if not connector.capabilities.snapshots:
+        return LandReport(system=system)
+    report = LandReport(system=system)
+    with _failures_kept(ctx, system, SNAPSHOTS):
+        with ctx.pg.connection() as connection:
+            seen = ledger.seen_snapshots(connection, system)
+        for raw in connector.snapshots(seen):
+            report = _land_file(ctx, system, raw, report)
+            watch(Progress(step=f"snapshots of {system}", done=report.files))
+        with ctx.pg.connection() as connection:
+            feeds.move(connection, system, SNAPSHOTS, {}, read_at=ctx.clock(), as_of=report.as_of)
+    return report
+
+
+def land_changes(ctx: HubContext, system: str) -> IngestCount:
+    """Reads a system's change feed to its end, a page a transaction; one reader at a time.
+
+    Raises SourceError where it cannot be read; pages before that are kept.
+    """
+    connector = ctx.connectors[system]
+    if not connector.capabilities.changes:
+        return IngestCount()
+    count = IngestCount()
+    with _failures_kept(ctx, system, CHANGES):
+        for _ in range(MAX_PAGES):
+            with ctx.pg.connection() as connection:
+                page = connector.changes(feeds.cursor(connection, system, CHANGES))
+                count += _append(ctx, connection, {system: list(page.events)})
+                feeds.move(connection, system, CHANGES, page.cursor, read_at=ctx.clock())
+            if not page.more:
+                return count
+        raise TooManyPages(
+            f"no end after {MAX_PAGES} pages",
+            system=system,
+            call="changes",
+            hint="it goes on from here at the next poll; report it if it comes again.",
+        )
+
+
+def land_inbox(ctx: HubContext, limit: int = 500) -> IngestCount:
+    """Reads waiting webhooks into the ledger, oldest first, in one transaction.
+
+    A delivery that cannot be understood is given up with its reason and kept. One whose system must be asked
+    something and does not answer waits for the next time; the others go on.
+    """
+    with ctx.pg.connection() as connection:
+        rows = inbox.take(connection, limit)
+        found: dict[str, list[RawEvent]] = {}
+        done: list[int] = []
+        silent: set[str] = set()
+        for row in rows:
+            if row.system in silent:
+                continue
+            connector = ctx.connectors.get(row.system)
+            try:
+                if connector is None:
+                    raise WebhookRefused(
+                        "hub.yaml has no such system", system=row.system, status=404
+                    )
+                events = connector.parse(row.topic, row.delivery)
+            except WebhookRefused as error:
+                inbox.fail(connection, row.inbox_id, str(error), ctx.clock())
+            except SourceError as error:
+                silent.add(row.system)
+                feeds.failed(connection, row.system, CHANGES, str(error), ctx.clock())
+            else:
+                found.setdefault(row.system, []).extend(events)
+                done.append(row.inbox_id)
+        count = _append(ctx, connection, found)
+        inbox.done(connection, done, ctx.clock())
+    return count
+
+
+def _append(
+    ctx: HubContext, connection: Connection, found: dict[str, list[RawEvent]]
+) -> IngestCount:
+    """Checks events of each system and appends them together."""
+    events: list[LedgerEvent] = []
+    bad = []
+    for system, raw in found.items():
+        checked, failed = check_events(ctx.hub, system, raw, ctx.clock())
+        events += _with_channel(ctx, system, checked)
+        bad += failed
+    if not events and not bad:
+        return IngestCount()
+    count = ledger.append_events(connection, events, bad, mapping_version=ctx.mapping_version)
+    ledger.quarantine(connection, bad, received_at=ctx.clock())
+    return count
+
+
+def _with_channel(
+    ctx: HubContext, system: str, events: Sequence[LedgerEvent]
+) -> Iterable[LedgerEvent]:
+    """A shop's orders name no channel: they belong to the one channel that the shop is."""
+    if ctx.connectors[system].capabilities.moves_at is MovesAt.NONE:
+        return events
+    channels = [channel.id for channel in ctx.hub.channels.values() if channel.system == system]
+    if len(channels) != 1:
+        return events
+    return [
+        replace(event, channel=channels[0])
+        if event.type in SELLING and event.channel is None
+        else event
+        for event in events
+    ]
+
+
+def _land_file(ctx: HubContext, system: str, raw: RawSnapshot, report: LandReport) -> LandReport:
+    """One file: checked, its Parquet durable, then registered, all in one transaction."""
+    from inventory_pipeline.contracts.snapshots import check_snapshot
+
+    accepted: list[CheckedSnapshot] = []
+    rejected: list[RejectedSnapshot] = []
+    with ctx.pg.connection() as connection:
+        checked = check_snapshot(
+            ctx.hub,
+            system,
+            raw,
+            last_rows=lambda feed: ledger.last_accepted_rows(connection, system, feed),
+        )
+        for snapshot in checked:
+            if isinstance(snapshot, RejectedSnapshot):
+                ledger.reject_snapshot(connection, snapshot, landed_at=ctx.clock())
+                rejected.append(snapshot)
+                continue
+            path = _write_parquet(ctx.state, snapshot)
+            offset = ledger.register_snapshot(
+                connection,
+                snapshot,
+                path=path.relative_to(ctx.state).as_posix(),
+                landed_at=ctx.clock(),
+                mapping_version=ctx.mapping_version,
+            )
+            if offset is not None:
+                accepted.append(snapshot)
+    newest = max(
+        [s.as_of for s in accepted] + ([report.as_of] if report.as_of else []), default=None
+    )
+    return replace(
+        report,
+        accepted=(*report.accepted, *accepted),
+        rejected=(*report.rejected, *rejected),
+        rows=report.rows + sum(snapshot.data_rows for snapshot in accepted),
+        quarantined=report.quarantined + sum(len(snapshot.bad) for snapshot in accepted),
+        as_of=newest,
+        files=report.files + 1,
+    )
+
+
+def _write_parquet(state: Path, snapshot: CheckedSnapshot) -> Path:
+    """Writes the rows under a name of their content; durable before this returns.
+
+    The name sorts by as_of, then source: of two snapshots of one moment the later name counts.
+    """
+    import pyarrow.parquet as pq
+
+    folder = state / "landing" / snapshot.system
+    folder.mkdir(parents=True, exist_ok=True)
+    moment = f"{snapshot.as_of:%Y%m%dT%H%M%S}.{snapshot.as_of.microsecond:06d}Z"
+    slug = re.sub(r"[^A-Za-z0-9.]", "_", snapshot.source)[:MAX_SLUG]
+    named = hashlib.sha256(f"{snapshot.source}\n{snapshot.key}".encode()).hexdigest()[:16]
+    path = folder / f"{moment}-{slug}-{named}.parquet"
+    unfinished = folder / f".{path.name}.{os.getpid()}.tmp"
+    with unfinished.open("wb") as file:
+        pq.write_table(snapshot.rows, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    _sync_folder(folder)
+    return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name itself durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _failures_kept(ctx: HubContext, system: str, feed: str) -> Iterator[None]:
+    """Records why a feed could not be read, beside the feed, before the error goes on."""
+    try:
+        yield
+    except SystemFailure as error:
+        with ctx.pg.connection() as connection:
+            feeds.failed(connection, system, feed, str(error), ctx.clock())
+        raise

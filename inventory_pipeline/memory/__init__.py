@@ -1,0 +1,1 @@
+"""What the hub remembers, in Postgres (DESIGN: Postgres remembers)."""

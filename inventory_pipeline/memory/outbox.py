@@ -1,0 +1,449 @@
+"""The outbox: state, not a queue. Desired, base, what is under way (SEMANTICS §8).
+
+Quantities in thousandths of the channel's unit. Every write of a drain checks its epoch first.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from inventory_pipeline.config.policy import Channel
+from inventory_pipeline.core.errors import ChannelError
+from inventory_pipeline.core.outbox import OutboxRow, PlannedWrite
+from inventory_pipeline.core.ports import Capabilities, Level, ListingRef
+from inventory_pipeline.core.vocabulary import EventType, Mode, MovesAt
+from inventory_pipeline.memory.postgres import Connection
+
+_PENDING = (
+    "channel", "bucket", "external_id", "bucket_external", "sku", "units_milli", "desired_milli",
+    "desired_offset", "occurred_at", "received_at", "listed",
+)  # fmt: skip
+
+# A newer desired value replaces an older one that was not sent; an older one never a newer.
+_UPSERT = f"""
+INSERT INTO hub.outbox AS o ({", ".join(_PENDING)}, policy_version, mapping_version, computed_at)
+SELECT {", ".join(_PENDING)}, %(policy_version)s, %(mapping_version)s, %(computed_at)s
+FROM pg_temp.pending
+ON CONFLICT (channel, bucket, external_id) DO UPDATE SET
+    bucket_external = excluded.bucket_external, sku = excluded.sku,
+    units_milli = excluded.units_milli, desired_milli = excluded.desired_milli,
+    desired_offset = excluded.desired_offset, occurred_at = excluded.occurred_at,
+    received_at = excluded.received_at, listed = excluded.listed,
+    policy_version = excluded.policy_version, mapping_version = excluded.mapping_version,
+    computed_at = excluded.computed_at,
+    look = true, looks = o.looks + 1, look_after = NULL, attempts = 0,
+    failure = NULL, dead_at = NULL
+WHERE excluded.desired_offset >= o.desired_offset
+"""
+
+
+def store_desired(
+    connection: Connection,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    policy_version: int,
+    mapping_version: int,
+    computed_at: datetime,
+) -> None:
+    """Upserts desired values; repeating it is harmless.
+
+    `rows` have the keys channel, bucket, external_id, bucket_external, sku, units_milli,
+    desired_milli, ledger_offset, occurred_at, received_at, listed.
+    """
+    connection.execute("SET LOCAL client_min_messages TO warning")
+    connection.execute(
+        "CREATE TEMPORARY TABLE IF NOT EXISTS pending (channel text, bucket text, external_id text,"
+        " bucket_external text, sku text, units_milli bigint, desired_milli bigint,"
+        " desired_offset bigint, occurred_at timestamptz, received_at timestamptz, listed boolean)"
+        " ON COMMIT DELETE ROWS"
+    )
+    with connection.cursor().copy(f"COPY pg_temp.pending ({', '.join(_PENDING)}) FROM STDIN") as c:
+        for row in rows:
+            c.write_row(
+                tuple(row["ledger_offset" if n == "desired_offset" else n] for n in _PENDING)
+            )
+    connection.execute(
+        _UPSERT,
+        {
+            "policy_version": policy_version,
+            "mapping_version": mapping_version,
+            "computed_at": computed_at,
+        },
+    )
+
+
+def look_at_own_events(
+    connection: Connection, systems: Mapping[str, Sequence[str]], *, after: int, upto: int
+) -> None:
+    """Marks listings whose channel reported an event of its own: its number moved by itself.
+
+    `systems` is system → its channels; offsets are ledger offsets, after < o <= upto.
+    """
+    for system, channels in systems.items():
+        connection.execute(
+            "UPDATE hub.outbox o SET look = true, looks = o.looks + 1, look_after = NULL"
+            " FROM hub.ledger l"
+            " WHERE l.ledger_offset > %s AND l.ledger_offset <= %s AND l.kind = 'event'"
+            " AND l.system = %s AND l.order_id IS NOT NULL AND o.channel = ANY(%s)"
+            " AND (l.sku = o.sku OR l.sku IS NULL AND o.sku IN (SELECT k.sku FROM hub.ledger k"
+            "  WHERE k.system = l.system AND k.order_id = l.order_id))",
+            (after, upto, system, list(channels)),
+        )
+
+
+_MOVES = {
+    MovesAt.ORDER: (EventType.ORDER_PLACED, EventType.ORDER_ADJUSTED),
+    MovesAt.PAYMENT: (EventType.ORDER_PLACED, EventType.ORDER_ADJUSTED),
+    MovesAt.FULFILMENT: (EventType.ORDER_FULFILLED,),
+    MovesAt.NONE: (),
+}
+
+# The base tells the number at some moment between sent and answered; events dated near that
+# interval may or may not be in it. An own event without a quantity can't be added up: uncertain as
+# well.
+_LOOK = """
+WITH candidates AS (
+    SELECT * FROM hub.outbox
+    WHERE channel = %(channel)s AND look AND dead_at IS NULL
+      AND (look_after IS NULL OR look_after <= %(now)s)
+    ORDER BY computed_at, bucket, external_id
+    LIMIT %(limit)s
+), own AS (
+    SELECT o.bucket, o.external_id,
+           sum(CASE WHEN l.occurred_at <= o.base_answered_at + %(skew)s THEN 0
+                    WHEN l.type = ANY(%(takes)s) THEN -l.quantity_milli
+                    ELSE l.quantity_milli END * 1000 / o.units_milli) AS own_milli,
+           bool_or(l.occurred_at <= o.base_answered_at + %(skew)s OR l.quantity_milli IS NULL
+                   OR o.shared) AS uncertain,
+           max(l.occurred_at) AS last_own_at
+    FROM (SELECT c.*, EXISTS (SELECT 1 FROM hub.outbox x
+              WHERE x.channel = c.channel AND x.external_id = c.external_id
+                AND x.bucket <> c.bucket AND x.listed) AS shared FROM candidates c) o
+    JOIN hub.ledger l
+      ON l.kind = 'event' AND l.system = %(system)s
+     AND (l.channel = %(channel)s OR l.channel IS NULL)
+     AND l.occurred_at >= o.base_sent_at - %(skew)s
+     -- What is not computed yet is in neither number: desired and showing move together.
+     AND l.ledger_offset <= (SELECT ledger_offset FROM hub.sync_cursor)
+     AND (l.type = ANY(%(takes)s) OR l.type = ANY(%(gives)s))
+     AND (l.sku = o.sku AND (l.item = o.external_id OR NOT EXISTS (
+              SELECT 1 FROM hub.outbox other
+              WHERE other.channel = o.channel AND other.external_id = l.item))
+          OR l.sku IS NULL AND EXISTS (SELECT 1 FROM hub.ledger k
+              WHERE k.system = l.system AND k.order_id = l.order_id AND k.sku = o.sku))
+    GROUP BY o.bucket, o.external_id
+)
+SELECT c.bucket, c.bucket_external, c.external_id, c.sku, c.desired_milli, c.desired_offset,
+       c.policy_version, c.computed_at, c.occurred_at, c.received_at, c.base_milli, c.base_sent_at,
+       c.base_answered_at, coalesce(own.own_milli, 0)::bigint, coalesce(own.uncertain, false),
+       own.last_own_at, c.attempts, c.listed, c.looks, c.unread
+FROM candidates c LEFT JOIN own USING (bucket, external_id)
+ORDER BY c.computed_at, c.bucket, c.external_id
+"""
+
+
+def rows_to_look_at(
+    connection: Connection,
+    channel: Channel,
+    capabilities: Capabilities,
+    *,
+    now: datetime,
+    limit: int,
+    everything: bool = False,
+) -> list[OutboxRow]:
+    """Listings that may need work, oldest first, with what the channel did itself since the base.
+
+    With `everything` all listings of the channel, whether they need a look or not (reconciliation).
+    """
+    query = _LOOK
+    if everything:
+        query = query.replace(
+            "AND look AND dead_at IS NULL\n      AND (look_after IS NULL OR look_after <= %(now)s)",
+            "",
+        )
+    gives = [EventType.ORDER_CANCELLED] if "cancel" in capabilities.restores_on else []
+    rows = connection.execute(
+        query,
+        {
+            "channel": channel.id, "system": channel.system, "now": now, "limit": limit,
+            "skew": channel.skew, "gives": [str(t) for t in gives],
+            "takes": [str(t) for t in _MOVES[capabilities.moves_at]],
+        },
+    )  # fmt: skip
+    return [_row(channel.id, row) for row in rows]
+
+
+def channels_due(connection: Connection, *, now: datetime) -> frozenset[str]:
+    """Channels with listings that need a look now."""
+    rows = connection.execute(
+        "SELECT DISTINCT channel FROM hub.outbox WHERE look AND dead_at IS NULL"
+        " AND (look_after IS NULL OR look_after <= %s)",
+        (now,),
+    )
+    return frozenset(channel for (channel,) in rows)
+
+
+def next_look(connection: Connection) -> datetime | None:
+    """When the next postponed listing is due; None if none waits."""
+    row = connection.execute(
+        "SELECT min(look_after) FROM hub.outbox WHERE look AND dead_at IS NULL"
+    ).fetchone()
+    return row[0] if row else None
+
+
+def settle(connection: Connection, rows: Sequence[OutboxRow]) -> None:
+    """These show what they must: no look needed until something changes."""
+    _each(
+        connection,
+        "UPDATE hub.outbox SET look = false, look_after = NULL, attempts = 0, failure = NULL"
+        f" WHERE {_UNTOUCHED}",
+        [_seen(row) for row in rows],
+    )
+
+
+def postpone(connection: Connection, rows: Sequence[OutboxRow], until: datetime) -> None:
+    """Looks at these again at `until`."""
+    _each(
+        connection,
+        f"UPDATE hub.outbox SET look = true, look_after = %s WHERE {_UNTOUCHED}",
+        [(until, *_seen(row)) for row in rows],
+    )
+
+
+def store_readings(connection: Connection, channel: str, levels: Sequence[Level]) -> None:
+    """A reading becomes the base unless a newer answer is already held."""
+    _each(
+        connection,
+        "UPDATE hub.outbox SET base_milli = %s, base_kind = 'reading', base_sent_at = %s,"
+        " base_answered_at = %s, unread = false, open_key = NULL"
+        " WHERE channel = %s AND bucket = %s AND external_id = %s"
+        " AND (base_answered_at IS NULL OR base_answered_at <= %s)",
+        [
+            (
+                level.quantity_milli, level.asked_at, level.answered_at, channel,
+                level.listing.bucket, level.listing.external_id, level.answered_at,
+            )
+            for level in levels
+        ],
+    )  # fmt: skip
+
+
+def not_listed(
+    connection: Connection, rows: Sequence[OutboxRow], message: str, *, until: datetime
+) -> None:
+    """The channel does not have these listings: asked again later, and shown to people
+    meanwhile.
+    """
+    _each(
+        connection,
+        f"UPDATE hub.outbox SET failure = %s, look_after = %s WHERE {_UNTOUCHED}",
+        [(message, until, *_seen(row)) for row in rows],
+    )
+
+
+def reading_failed(
+    connection: Connection, rows: Sequence[OutboxRow], message: str, *, until: datetime
+) -> None:
+    """The channel did not answer: asked again at `until`; nothing is known to have changed."""
+    _each(
+        connection,
+        "UPDATE hub.outbox SET failure = %s, look_after = %s, attempts = attempts + 1"
+        f" WHERE {_UNTOUCHED}",
+        [(message, until, *_seen(row)) for row in rows],
+    )
+
+
+def store_intents(
+    connection: Connection,
+    writes: Sequence[PlannedWrite],
+    *,
+    key: str,
+    epoch: int,
+    mode: Mode,
+    sent_at: datetime,
+) -> None:
+    """Stores intent and key before the request leaves (SEMANTICS §8)."""
+    _each(
+        connection,
+        "INSERT INTO hub.attempts (key, channel, bucket, external_id, sku, epoch, quantity_milli,"
+        " compare_milli, desired_offset, policy_version, mode, occurred_at, received_at,"
+        " computed_at, sent_at) VALUES"
+        " (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " ON CONFLICT (channel, bucket, external_id, key) DO UPDATE SET epoch = excluded.epoch,"
+        " sent_at = excluded.sent_at, answered_at = NULL, outcome = NULL, error = NULL",
+        [
+            (
+                key, *_place(w.row), w.row.sku, epoch, w.row.desired_milli, w.compare_milli,
+                w.row.desired_offset, w.row.policy_version, mode, w.row.occurred_at,
+                w.row.received_at, w.row.computed_at, sent_at,
+            )
+            for w in writes
+        ],
+    )  # fmt: skip
+    _each(
+        connection,
+        "UPDATE hub.outbox SET open_key = %s"
+        " WHERE channel = %s AND bucket = %s AND external_id = %s",
+        [(key, *_place(w.row)) for w in writes],
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What became of one write, as the outbox remembers it."""
+
+    write: PlannedWrite
+    outcome: str  # acked | stale | busy | refused | unknown | shadow
+    error: ChannelError | None = None
+
+
+def store_answers(
+    connection: Connection,
+    answers: Sequence[Answer],
+    *,
+    key: str,
+    sent_at: datetime,
+    answered_at: datetime,
+    look_again_at: datetime,
+) -> None:
+    """Closes the attempts and moves each listing's base as its outcome says.
+
+    acked, shadow: the value is the base. stale, unknown: read first. busy: as it was.
+    refused: dead until its desired value or its mapping changes. Failures look again at
+    `look_again_at`.
+    """
+    _each(
+        connection,
+        "UPDATE hub.attempts SET answered_at = %s, outcome = %s, error = %s"
+        " WHERE channel = %s AND bucket = %s AND external_id = %s AND key = %s",
+        [
+            (answered_at, a.outcome, str(a.error) if a.error else None, *_place(a.write.row), key)
+            for a in answers
+        ],
+    )
+    acked = [a for a in answers if a.outcome in {"acked", "shadow"}]
+    # Still looked at once more: an own event near the write would make it uncertain.
+    _each(
+        connection,
+        "UPDATE hub.outbox SET base_milli = %s, base_kind = 'write', base_sent_at = %s,"
+        " base_answered_at = %s, unread = false, open_key = NULL, attempts = 0, failure = NULL,"
+        " look_after = NULL WHERE channel = %s AND bucket = %s AND external_id = %s",
+        [(a.write.row.desired_milli, sent_at, answered_at, *_place(a.write.row)) for a in acked],
+    )
+    failed = [a for a in answers if a.outcome in {"stale", "busy", "unknown", "refused"}]
+    _each(
+        connection,
+        "UPDATE hub.outbox SET open_key = NULL, attempts = attempts + %s, failure = %s,"
+        " unread = unread OR %s WHERE channel = %s AND bucket = %s AND external_id = %s",
+        [
+            (
+                0 if a.outcome == "stale" else 1,
+                str(a.error),
+                a.outcome in {"stale", "unknown"},
+                *_place(a.write.row),
+            )
+            for a in failed
+        ],
+    )
+    _each(
+        connection,
+        f"UPDATE hub.outbox SET look_after = %s, dead_at = %s WHERE {_UNTOUCHED}",
+        [
+            (
+                None if a.outcome == "stale" else look_again_at,
+                answered_at if a.outcome == "refused" else None,
+                *_seen(a.write.row),
+            )
+            for a in failed
+        ],
+    )
+
+
+def abandon_open_attempts(connection: Connection, *, epoch: int, at: datetime) -> int:
+    """Attempts that an earlier drain left unanswered: outcome unknown, so their rows are read
+    first.
+    """
+    rows = connection.execute(
+        "UPDATE hub.attempts SET answered_at = %s, outcome = 'unknown',"
+        " error = 'the process that sent it ended before the answer'"
+        " WHERE outcome IS NULL AND epoch < %s RETURNING channel, bucket, external_id",
+        (at, epoch),
+    ).fetchall()
+    _each(
+        connection,
+        "UPDATE hub.outbox SET unread = true, open_key = NULL, look = true, looks = looks + 1,"
+        " look_after = NULL"
+        " WHERE channel = %s AND bucket = %s AND external_id = %s",
+        rows,
+    )
+    return len(rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastWrite:
+    """The newest attempt of a listing, and what stood there before the newest acknowledged one."""
+
+    outcome: str | None  # None: under way
+    failure: str
+    before_milli: int | None
+    acked_at: datetime | None
+
+
+def last_writes(connection: Connection, channel: str) -> dict[tuple[str, str], LastWrite]:
+    """(bucket, external id) → its last write, for every listing of the channel that was written."""
+    rows = connection.execute(
+        "SELECT DISTINCT ON (a.bucket, a.external_id) a.bucket, a.external_id, a.outcome,"
+        " coalesce(o.failure, ''), k.compare_milli, k.answered_at"
+        " FROM hub.attempts a JOIN hub.outbox o USING (channel, bucket, external_id)"
+        " LEFT JOIN LATERAL (SELECT compare_milli, answered_at FROM hub.attempts k"
+        "  WHERE k.channel = a.channel AND k.bucket = a.bucket AND k.external_id = a.external_id"
+        "  AND k.outcome = 'acked' ORDER BY k.sent_at DESC LIMIT 1) k ON true"
+        " WHERE a.channel = %s ORDER BY a.bucket, a.external_id, a.sent_at DESC",
+        (channel,),
+    )
+    return {
+        (bucket, external_id): LastWrite(
+            outcome=outcome, failure=failure, before_milli=before, acked_at=acked_at
+        )
+        for bucket, external_id, outcome, failure, before, acked_at in rows
+    }
+
+
+def repush(connection: Connection, channel: str, places: Sequence[tuple[str, str]]) -> None:
+    """Reads these again and sends desired where it differs; a dead one gets another chance."""
+    _each(
+        connection,
+        "UPDATE hub.outbox SET look = true, looks = looks + 1, look_after = NULL, dead_at = NULL,"
+        " unread = true WHERE channel = %s AND bucket = %s AND external_id = %s",
+        [(channel, *place) for place in places],
+    )
+
+
+# Whatever marked the row since it was read (a newer desired value, an own event) must not be lost.
+_UNTOUCHED = "channel = %s AND bucket = %s AND external_id = %s AND looks = %s"
+
+
+def _seen(row: OutboxRow) -> tuple[str, str, str, int]:
+    return (*_place(row), row.looks)
+
+
+def _place(row: OutboxRow) -> tuple[str, str, str]:
+    return (row.channel, row.listing.bucket, row.listing.external_id)
+
+
+def _each(connection: Connection, query: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(query, rows)
+
+
+def _row(channel: str, row: tuple[Any, ...]) -> OutboxRow:
+    return OutboxRow(
+        channel=channel,
+        listing=ListingRef(bucket=row[0], bucket_external=row[1], external_id=row[2]),
+        sku=row[3], desired_milli=row[4], desired_offset=row[5], policy_version=row[6],
+        computed_at=row[7], occurred_at=row[8], received_at=row[9], base_milli=row[10],
+        base_sent_at=row[11], base_answered_at=row[12], own_milli=row[13], uncertain=row[14],
+        last_own_at=row[15], attempts=row[16], listed=row[17], looks=row[18], unread=row[19],
+    )  # fmt: skip

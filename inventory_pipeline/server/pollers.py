@@ -1,0 +1,184 @@
+"""What runs beside the receiver: one thread reads the inbox into the ledger, one for each system
+asks for changes.
+
+A trouble is one log line when it begins and one when it ends, however often it is met in between.
+Every thread goes on after any error: what it reads stays where it was until it is stored.
+"""
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from inventory_pipeline.core.errors import HubError, PostgresUnavailable
+from inventory_pipeline.core.ledger import IngestCount
+from inventory_pipeline.core.ports import Clock
+from inventory_pipeline.flow.context import HubContext
+from inventory_pipeline.flow.land import land_changes, land_inbox
+from inventory_pipeline.memory import inbox
+
+INBOX_BATCH = 500
+# Deliveries that an earlier process accepted are found without being told of them.
+INBOX_LOOK_S = 1.0
+MAX_BACKOFF_S = 60.0
+JITTER = 0.1
+
+log = structlog.get_logger("intake")
+
+
+class Trouble:
+    """Says once that something fails and once that it works again."""
+
+    def __init__(self, subject: str, clock: Clock) -> None:
+        self._subject = subject
+        self._clock = clock
+        self._since: datetime | None = None
+        self._kind = ""
+        self.failures = 0
+
+    def met(self, error: Exception) -> None:
+        """Another failure; only the first of its kind is logged."""
+        self.failures += 1
+        kind = type(error).__name__
+        if self._since is None:
+            self._since = self._clock()
+        if kind != self._kind:
+            self._kind = kind
+            if isinstance(error, HubError):
+                log.warning("failing", subject=self._subject, why=str(error))
+            else:
+                log.error("failing", subject=self._subject, why=repr(error), exc_info=error)
+
+    def over(self) -> None:
+        """It worked: says so if it did not before."""
+        if self._since is not None:
+            lasted = (self._clock() - self._since).total_seconds()
+            log.info(
+                "works again",
+                subject=self._subject,
+                after_s=round(lasted, 1),
+                failures=self.failures,
+            )
+        self._since, self._kind, self.failures = None, "", 0
+
+    def backoff_s(self, base_s: float) -> float:
+        """Seconds until the next attempt: doubles with each failure, up to a ceiling."""
+        return float(min(base_s * 2 ** min(self.failures - 1, 10), max(base_s, MAX_BACKOFF_S)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A thread's work: `step` returns the seconds until it is wanted again (0: at once)."""
+
+    name: str
+    step: Callable[[], float]
+    first_after_s: float = 0.0
+    retry_s: float = 1.0
+
+
+class Intake:
+    """The background threads of one process; started once, stopped once."""
+
+    def __init__(self, ctx: HubContext, *, poll: bool = True, read_inbox: bool = True) -> None:
+        self._ctx = ctx
+        self._stopping = threading.Event()
+        self._arrived = threading.Event()
+        self._tasks: list[Task] = []
+        if read_inbox:
+            self._tasks.append(Task(name="inbox", step=self._read_inbox))
+        if poll:
+            self._tasks += [self._poller(name) for name in polled_systems(ctx)]
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        for task in self._tasks:
+            thread = threading.Thread(target=self._run, args=(task,), name=task.name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self, *, patience_s: float = 5.0) -> None:
+        """Waits for what is being stored; what is cut off is read again at the next start."""
+        self._stopping.set()
+        self._arrived.set()
+        for thread in self._threads:
+            thread.join(patience_s)
+
+    def arrived(self) -> None:
+        """The inbox has something new."""
+        self._arrived.set()
+
+    def _run(self, task: Task) -> None:
+        trouble = Trouble(task.name, self._ctx.clock)
+        wait_s = task.first_after_s
+        while not self._pause(task, wait_s):
+            try:
+                wait_s = task.step()
+            except Exception as error:  # noqa: BLE001 - a thread that dies would be silent
+                trouble.met(error)
+                # A database that is back is wanted at once; a system that is down is not to be
+                # hammered.
+                wait_s = (
+                    1.0
+                    if isinstance(error, PostgresUnavailable)
+                    else trouble.backoff_s(task.retry_s)
+                )
+            else:
+                trouble.over()
+
+    def _pause(self, task: Task, wait_s: float) -> bool:
+        """Sleeps, or is woken; True when the process wants to end."""
+        if task.name == "inbox" and wait_s == INBOX_LOOK_S:
+            self._arrived.wait(wait_s)
+            self._arrived.clear()
+        else:
+            self._stopping.wait(wait_s)
+        return self._stopping.is_set()
+
+    def _read_inbox(self) -> float:
+        with self._ctx.pg.connection() as connection:
+            waiting = inbox.waiting(connection)
+        if not waiting:
+            return INBOX_LOOK_S
+        count = land_inbox(self._ctx, limit=INBOX_BATCH)
+        _report("inbox", count, deliveries=min(waiting, INBOX_BATCH))
+        return 0.0 if waiting > INBOX_BATCH else INBOX_LOOK_S
+
+    def _poller(self, name: str) -> Task:
+        poll_s = self._ctx.hub.systems[name].poll.total_seconds()
+
+        def step() -> float:
+            _report(name, land_changes(self._ctx, name))
+            return poll_s * random.uniform(1 - JITTER, 1 + JITTER)
+
+        return Task(
+            name=f"poll {name}",
+            step=step,
+            first_after_s=random.uniform(0, min(poll_s, 1.0)),
+            retry_s=min(poll_s, MAX_BACKOFF_S),
+        )
+
+
+def polled_systems(ctx: HubContext) -> list[str]:
+    """Systems that can be asked for changes, in the order of hub.yaml."""
+    return [
+        name
+        for name in ctx.hub.systems
+        if name in ctx.connectors and ctx.connectors[name].capabilities.changes
+    ]
+
+
+def poll_allowance(ctx: HubContext) -> timedelta:
+    """The longest time after which every polled system was asked once more."""
+    polls = [ctx.hub.systems[name].poll for name in polled_systems(ctx)]
+    return max(polls, default=timedelta(0)) * (1 + JITTER) + timedelta(seconds=1)
+
+
+def _report(source: str, count: IngestCount, **more: int) -> None:
+    if count.accepted or count.duplicates or count.conflicting or count.quarantined:
+        log.info(
+            "landed", source=source, accepted=count.accepted, duplicates=count.duplicates,
+            conflicting=count.conflicting, quarantined=count.quarantined, **more,
+        )  # fmt: skip

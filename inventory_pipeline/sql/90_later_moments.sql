@@ -1,0 +1,76 @@
+-- Moments at which time alone will change a number of the items in scope (DESIGN: the hot path).
+-- In: events, cells, sweeps, explosion, open_reservations, reference_postings, rules, rule_profiles,
+-- rulebook, sales, items, scope; $at. Grain: sku, due_at, after $at.
+WITH dated_ahead AS (
+    SELECT e.*
+    FROM events e WHERE e.occurred_at > $at
+),
+by_event AS (
+    SELECT occurred_at AS due_at, sku FROM dated_ahead
+    UNION ALL
+    SELECT d.occurred_at, e.sku
+    FROM dated_ahead d JOIN events e ON e.order_id = d.order_id
+    UNION ALL
+    SELECT d.occurred_at, e.sku
+    FROM dated_ahead d
+    JOIN events e ON e.system = d.system AND e.reservation_id = d.reservation_id
+),
+by_snapshot AS (
+    SELECT as_of AS due_at, sku FROM cells WHERE as_of > $at
+    UNION ALL
+    SELECT s.as_of, scope.sku FROM sweeps s CROSS JOIN scope WHERE s.as_of > $at
+),
+by_expiry AS (
+    SELECT expires_at AS due_at, sku FROM open_reservations WHERE expires_at > $at
+),
+-- The next date only: that run looks for the one after.
+by_rule AS (
+    SELECT min(d.due_at) AS due_at, p.profile
+    FROM (
+        SELECT rule_no, from_at AS due_at FROM rules WHERE from_at > $at
+        UNION ALL
+        SELECT rule_no, until_at FROM rules WHERE until_at > $at) d
+    JOIN rule_profiles p ON p.rule_no = d.rule_no
+    GROUP BY p.profile
+),
+by_horizon AS (
+    SELECT r.expected_at - to_microseconds(b.preorder_horizon_us) AS due_at, r.sku
+    FROM reference_postings r
+    JOIN items i ON i.sku = r.sku
+    JOIN rulebook b ON b.profile = i.profile
+    WHERE r.expected_at IS NOT NULL AND b.preorder_horizon_us IS NOT NULL
+),
+-- An auto buffer moves when a sale leaves its window and at each quarter of an hour of blindness.
+automatic AS (
+    SELECT DISTINCT i.sku, b.channel, b.bucket, b.buffer_auto_window_us AS window_us
+    FROM items i
+    SEMI JOIN scope ON scope.sku = i.sku
+    JOIN rulebook b ON b.profile = i.profile
+    WHERE b.buffer_auto_window_us IS NOT NULL
+),
+by_window AS (
+    SELECT s.occurred_at + to_microseconds(a.window_us) AS due_at, a.sku
+    FROM automatic a
+    JOIN sales s ON s.sku = a.sku AND s.channel = a.channel AND s.bucket = a.bucket
+    WHERE s.occurred_at > $at - to_microseconds(a.window_us)
+),
+by_blindness AS (
+    SELECT b.next_at AS due_at, a.sku
+    FROM automatic a
+    JOIN blindness b ON b.channel = a.channel AND b.bucket = a.bucket
+    WHERE b.next_at IS NOT NULL
+),
+moments AS (
+    SELECT e.due_at, x.component AS sku
+    FROM by_event e JOIN explosion x ON x.sku = e.sku
+    UNION ALL SELECT due_at, sku FROM by_snapshot
+    UNION ALL SELECT due_at, sku FROM by_expiry
+    UNION ALL SELECT r.due_at, i.sku FROM by_rule r JOIN items i ON i.profile = r.profile
+    UNION ALL SELECT due_at, sku FROM by_horizon
+    UNION ALL SELECT due_at, sku FROM by_window
+    UNION ALL SELECT due_at, sku FROM by_blindness
+)
+SELECT DISTINCT m.due_at, m.sku
+FROM moments m
+SEMI JOIN scope ON scope.sku = m.sku
+WHERE m.due_at > $at

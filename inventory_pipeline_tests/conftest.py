@@ -1,0 +1,104 @@
+"""Real Postgres for every test: the embedded server, and a Debian Postgres 15 where one is
+installed.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from inventory_pipeline.memory.embedded import start_embedded, stop_embedded
+from inventory_pipeline.memory.postgres import Postgres, migrate
+
+DEBIAN_POSTGRES = Path("/usr/lib/postgresql/15/bin")
+TEMPLATE = "hub_template"
+
+
+def _servers() -> list[str]:
+    return ["embedded", *(["postgres15"] if DEBIAN_POSTGRES.is_dir() else [])]
+
+
+@pytest.fixture(scope="session", params=_servers())
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a server's maintenance database; it has a migrated template."""
+    folder = Path(tempfile.mkdtemp(prefix="hubpg"))
+    folder.chmod(0o755)
+    server = _Debian(folder) if request.param == "postgres15" else _Embedded(folder)
+    url = server.start()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {TEMPLATE}")
+    migrate(database_url(url, TEMPLATE))
+    yield url
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def pg_url(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a fresh, migrated database of this test's own."""
+    name = f"t{os.getpid()}_{abs(hash(request.node.nodeid)) % 10**9}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    yield database_url(postgres_server, name)
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def pg(pg_url: str) -> Iterator[Postgres]:
+    postgres = Postgres(pg_url)
+    yield postgres
+    postgres.close()
+
+
+def database_url(url: str, database: str) -> str:
+    """The same server, another database."""
+    head, _, query = url.partition("?")
+    return f"{head.rsplit('/', 1)[0]}/{database}" + (f"?{query}" if query else "")
+
+
+class _Embedded:
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "pg"
+
+    def start(self) -> str:
+        return start_embedded(self.data)
+
+    def stop(self) -> None:
+        stop_embedded(self.data)
+
+
+class _Debian:
+    """An installed Postgres 15; it refuses to run as root, so it runs as Debian's own user then."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.as_user: list[str] = []
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres")
+            self.as_user = ["runuser", "-u", "postgres", "--"]
+
+    def start(self) -> str:
+        data = str(self.folder / "data")
+        self._run("initdb", "-D", data, "-A", "trust", "-U", "postgres")
+        options = f"-k {self.folder} -h ''"
+        log = str(self.folder / "log")
+        self._run("pg_ctl", "-D", data, "-w", "-l", log, "-o", options, "start")
+        return f"postgresql://postgres@/postgres?host={self.folder}"
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "stop")
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [*self.as_user, str(DEBIAN_POSTGRES / program), *arguments],
+            check=True,
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )

@@ -1,0 +1,69 @@
+"""Snapshots against the ledger, and systems against each other."""
+
+from dataclasses import replace
+
+import pytest
+
+from inventory_pipeline.core.vocabulary import Cause
+from inventory_pipeline.flow.reconcile_sources import reconcile_ledger, reconcile_systems
+from inventory_pipeline_tests.fakes import Clock, FakeChannel, context, happened, land, small_hub
+
+
+@pytest.fixture
+def hub(pg, tmp_path):
+    clock = Clock()
+    ctx = context(small_hub(), pg, tmp_path, clock, FakeChannel(clock))
+    land(ctx, A=10, B=5)
+    clock.pass_(minutes=1)
+    return ctx
+
+
+def found(report):
+    return {(v.sku, v.expected_milli, v.found_milli): v.cause for v in report.variances}
+
+
+def test_a_first_snapshot_has_nothing_to_be_compared_with(hub):
+    report = reconcile_ledger(hub)
+    assert (report.compared, report.variances) == (0, ())
+
+
+def test_a_snapshot_that_the_ledger_foresaw_has_no_variance(hub):
+    happened(hub, "goods_issued", "A", 3, location="dc")
+    hub.clock.pass_(minutes=1)
+    land(hub, A=7, B=5)
+    report = reconcile_ledger(hub)
+    assert (report.compared, report.variances) == (2, ())
+
+
+def test_a_missing_unit_is_a_variance_of_the_ledger_until_the_next_snapshot_agrees(hub):
+    land(hub, A=9, B=5)
+    assert found(reconcile_ledger(hub)) == {("A", 10_000, 9_000): Cause.UNEXPLAINED}
+    hub.clock.pass_(minutes=1)
+    land(hub, A=9, B=5)
+    assert found(reconcile_ledger(hub)) == {}
+    with hub.pg.connection() as connection:
+        rows = connection.execute("SELECT closed_at IS NOT NULL FROM hub.variances").fetchall()
+    assert rows == [(True,)]
+
+
+def test_an_observation_of_another_system_is_compared_with_the_position(hub):
+    land(hub, system="shop", complete=False, A=12, B=5)
+    report = reconcile_systems(hub)
+    assert found(report) == {("A", 10_000, 12_000): Cause.UNEXPLAINED}
+    assert report.variances[0].system == "shop"
+
+
+def test_an_old_observation_is_a_stale_source(hub):
+    land(hub, system="shop", complete=False, A=12)
+    hub.clock.pass_(days=2)
+    assert set(found(reconcile_systems(hub)).values()) == {Cause.STALE_SOURCE}
+
+
+def test_a_difference_within_tolerance_is_none(hub):
+    from decimal import Decimal
+
+    from inventory_pipeline.config.policy import Tolerances
+
+    land(hub, A=9, B=5)
+    tolerant = replace(hub.hub, tolerances=Tolerances(units=Decimal(1)))
+    assert found(reconcile_ledger(replace(hub, hub=tolerant))) == {}

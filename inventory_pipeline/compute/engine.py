@@ -71,6 +71,7 @@ class Engine:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._db = connection
+        self._shapes: dict[str, str] = {}  # of each model: its columns, as CREATE TABLE takes them
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -259,17 +260,18 @@ class Engine:
                     "the computed tables were made by another version of the calculation",
                     hint="run `inventory-pipeline rebuild`: it makes them again from the ledger.",
                 )
-            return
-        with self.transaction():
-            for statement in ddl():
-                self._db.execute(statement)
-            self._db.execute(
-                "INSERT INTO meta (fingerprint, ledger_offset) VALUES (?, 0)", [fingerprint]
-            )
-            self._shape_kept_tables()
+        else:
+            with self.transaction():
+                for statement in ddl():
+                    self._db.execute(statement)
+                self._db.execute(
+                    "INSERT INTO meta (fingerprint, ledger_offset) VALUES (?, 0)", [fingerprint]
+                )
+                self._shape_tables()
+        self._shapes = dict(self._db.execute("SELECT model, columns FROM shapes").fetchall())
 
-    def _shape_kept_tables(self) -> None:
-        """A kept table has the columns of the SELECT that fills it: run once over nothing."""
+    def _shape_tables(self) -> None:
+        """A table has the columns of the SELECT that fills it: run once over nothing."""
         nothing = datetime(1970, 1, 1)  # noqa: DTZ001 — inside, times are UTC without a zone
         self._make("blindness", {"at": nothing})
         self._db.execute(
@@ -282,6 +284,12 @@ class Engine:
             self._db.execute(
                 f"CREATE TABLE {table} AS SELECT m.*{extra} FROM {model} m CROSS JOIN meta LIMIT 0",
             )
+        names = ", ".join(f"'{name}'" for name in models())
+        self._db.execute(
+            "INSERT INTO shapes SELECT table_name,"
+            " string_agg(column_name || ' ' || data_type, ', ' ORDER BY column_index)"
+            f" FROM duckdb_columns() WHERE table_name IN ({names}) GROUP BY table_name"
+        )
 
     def _run(self, *, at: datetime, ledger_offset: int) -> None:
         parameters = {"at": at, "ledger_offset": ledger_offset}
@@ -296,6 +304,9 @@ class Engine:
 
     def _make(self, name: str, parameters: Mapping[str, Any]) -> None:
         model = models()[name]
+        if name in self._shapes and model.empty_unless and not self._any(model.empty_unless):
+            self._db.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({self._shapes[name]})")
+            return
         bound = {key: parameters[key] for key in model.parameters}
         self._db.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {model.sql}", bound)
 
@@ -329,6 +340,9 @@ class Engine:
         # All of it: a result that is not read to its end keeps the connection busy.
         [row] = self._db.execute(sql).fetchall()
         return tuple(row)
+
+    def _any(self, source: str) -> bool:
+        return bool(self._one(f"SELECT EXISTS (SELECT 1 FROM {source})")[0])
 
     def _count(self, table: str) -> int:
         return int(self._one(f"SELECT count(*) FROM {table}")[0])

@@ -91,6 +91,8 @@ STATE = {
         "policy_hash": "VARCHAR",
         "catalog_hash": "VARCHAR",
     },
+    # The columns of each model, so that one that would be empty need not be run.
+    "shapes": {"model": "VARCHAR", "columns": "VARCHAR"},
     "wakeups": {"due_at": "TIMESTAMP", "sku": "VARCHAR"},
     "last_blindness": {"channel": "VARCHAR", "bucket": "VARCHAR", "quarters": "BIGINT"},
     "desired": {

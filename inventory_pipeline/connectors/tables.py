@@ -18,7 +18,9 @@ def read_csv(path: Path) -> Any:
     UTF-8 with or without a byte order mark, comma separated. Raises ValueError (pyarrow's own is one) for a
     row with another number of cells than the header has, and for what is no UTF-8.
     """
-    header = _header(path)
+    header, has_rows = _header(path)
+    if not has_rows:
+        return pa.table({name: pa.array([], pa.string()) for name in header}).to_pandas()
     table = pacsv.read_csv(
         path,
         read_options=pacsv.ReadOptions(column_names=header, skip_rows=1, block_size=BLOCK_BYTES),
@@ -43,14 +45,16 @@ def read_parquet(path: Path) -> Any:
     return pa.Table.from_arrays(columns, names=names).to_pandas()
 
 
-def _header(path: Path) -> list[str]:
+def _header(path: Path) -> tuple[list[str], bool]:
+    """The names in the first line, and whether anything follows."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         names = [name.strip() for name in next(csv.reader(file), [])]
+        has_rows = any(line.strip() for line in file)
     if not any(names):
         raise ValueError("it has no header line")
     if len(set(names)) < len(names):
         raise ValueError(f"a column is there twice: {', '.join(names)}")
-    return names
+    return names, has_rows
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

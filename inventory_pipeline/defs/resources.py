@@ -50,11 +50,15 @@ class HubResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def memory(self) -> Iterator["Postgres"]:
-        """Postgres alone, without loading the hub's files: for sensors."""
-        from inventory_pipeline.memory.postgres import Postgres
+        """Postgres alone, without loading the hub's files: for sensors and checks."""
+        from inventory_pipeline.memory.postgres import Postgres, migrate
 
         postgres = Postgres(self.url(), max_connections=1)
         try:
+            with postgres.connection() as connection:
+                new = connection.execute("SELECT to_regclass('hub.sync_cursor')").fetchone()
+            if new == (None,):
+                migrate(self.url())
             yield postgres
         finally:
             postgres.close()

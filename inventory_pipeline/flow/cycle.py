@@ -16,6 +16,7 @@ from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.flow.derived import derived
 from inventory_pipeline.memory import ledger, outbox, sync
+from inventory_pipeline.memory.postgres import Connection
 
 # One cycle reads at most this much, so that a backlog is worked off in pieces that show progress.
 MAX_ENTRIES = 50_000
@@ -173,7 +174,7 @@ def store_pending(ctx: HubContext, engine: Engine, epoch: int | None) -> dict[st
 
 
 def _store_in(
-    connection: ledger.Connection,
+    connection: Connection,
     ctx: HubContext,
     engine: Engine,
     rows: list[dict[str, object]],

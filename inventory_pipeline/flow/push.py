@@ -309,7 +309,7 @@ def _wait(error: Exception, rows: Sequence[OutboxRow]) -> timedelta:
     if isinstance(error, ChannelBusy) and error.retry_after_s:
         return timedelta(seconds=error.retry_after_s)
     attempts = min((row.attempts for row in rows), default=0)
-    return min(FIRST_RETRY * 2 ** min(attempts, 12), LAST_RETRY)
+    return min(FIRST_RETRY * (1 << min(attempts, 12)), LAST_RETRY)
 
 
 def _with_reading(row: OutboxRow, level: Level) -> OutboxRow:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from inventory_pipeline.config.policy import Channel
-from inventory_pipeline.core.errors import ChannelError
+from inventory_pipeline.core.errors import SystemFailure
 from inventory_pipeline.core.outbox import OutboxRow, PlannedWrite
 from inventory_pipeline.core.ports import Capabilities, Level, ListingRef
 from inventory_pipeline.core.vocabulary import EventType, Mode, MovesAt
@@ -295,7 +295,7 @@ class Answer:
 
     write: PlannedWrite
     outcome: str  # acked | stale | busy | refused | unknown | shadow
-    error: ChannelError | None = None
+    error: SystemFailure | None = None
 
 
 def store_answers(

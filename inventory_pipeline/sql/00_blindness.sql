@@ -2,6 +2,7 @@
 -- (SEMANTICS §6, auto buffer). In: rules, events, snapshots, owned, buckets, bucket_locations; $at.
 -- Grain: channel, bucket; quarters is null
 -- where an owner was never heard of; next_at is the moment at which one quarter more begins.
+-- Empty unless: rules WHERE auto_factor_millionths IS NOT NULL
 WITH heard AS (
     SELECT system, max(heard_at) AS heard_at
     FROM (

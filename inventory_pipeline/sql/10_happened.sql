@@ -1,6 +1,7 @@
 -- What happened to the items in scope up to the evaluation time, bundles exploded (SEMANTICS §4).
 -- In: events, systems, explosion, scope; $at. Grain: one row an event and component.
 -- Order and reservation events of a system with `orders: ignore` are observations and stay out.
+-- Empty unless: events
 SELECT
     e.system,
     e.event_id,

@@ -1,5 +1,6 @@
 -- Every order event of the orders that name an item in scope, as received (SEMANTICS §5).
 -- In: events, systems, happened; $at. Grain: one row an event; item and line may be null.
+-- Empty unless: happened WHERE order_id IS NOT NULL
 WITH orders AS (
     SELECT DISTINCT order_id FROM happened WHERE order_id IS NOT NULL
 )

@@ -1,5 +1,6 @@
 -- What is known of each order line as a whole (SEMANTICS §5).
 -- In: order_events. Grain: system, order_id, line_id; a line exists once it has an order_placed.
+-- Empty unless: order_events
 WITH named AS (
     SELECT
         system,

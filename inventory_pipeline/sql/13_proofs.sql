@@ -2,6 +2,7 @@
 -- on_hand there (SEMANTICS §5). The line of its own system counts, else that of the one other system
 -- that has it; if several have it, nothing is proved.
 -- In: happened, lines, owned. Grain: one row an event and component.
+-- Empty unless: lines
 WITH issued AS (
     SELECT h.*
     FROM happened h

@@ -1,6 +1,7 @@
 -- What each event posts to incoming, and what stays open on its reference (SEMANTICS §4).
 -- In: happened, owned. Grain: one row an event and sku; open is kept per (reference, destination, sku)
 -- in the order of occurred_at, additions before receipts, and never falls below 0.
+-- Empty unless: happened WHERE reference IS NOT NULL
 WITH destined AS (
     SELECT
         *,

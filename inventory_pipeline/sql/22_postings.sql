@@ -1,6 +1,7 @@
 -- What each event posts to on_hand, damaged, quality_control and incoming (SEMANTICS §4).
 -- In: happened, reference_postings, proofs, owned. Grain: one row a posting, signed.
 -- A state is posted only by its owner at that location.
+-- Empty unless: happened
 WITH proved AS (
     SELECT DISTINCT system, order_id, line_id, sku, location FROM proofs
 ),

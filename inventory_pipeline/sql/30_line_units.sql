@@ -1,6 +1,7 @@
 -- What each order line still promises, per component (SEMANTICS §5).
 -- In: happened, order_events, lines, proofs, snapshot_values, owned, explosion, scope.
 -- Grain: system, order_id, line_id, sku. Units: thousandths.
+-- Empty unless: lines
 WITH proved_there AS (
     SELECT DISTINCT system, order_id, line_id, sku, location FROM proofs
 ),

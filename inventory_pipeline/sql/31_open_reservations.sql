@@ -1,5 +1,6 @@
 -- Soft holds that are open at the evaluation time (SEMANTICS §4).
 -- In: happened, events, systems, channels; $at. Grain: one row a reserved event and component.
+-- Empty unless: happened WHERE type = 'reserved'
 WITH held AS (
     SELECT * FROM happened
     WHERE type = 'reserved' AND (expires_at IS NULL OR expires_at > $at)

@@ -2,6 +2,7 @@
 -- In: rules, rule_profiles, rule_buckets, rule_locations, bucket_locations, items, scope; $at.
 -- Grain: slot, profile, channel, bucket[, location]. A profile is a set of items that the same rules
 -- match in the same way, so rules are compared once a profile and not once an item.
+-- Empty unless: rules
 WITH profiles AS (
     SELECT DISTINCT i.profile FROM items i SEMI JOIN scope ON scope.sku = i.sku
 ),

@@ -1,5 +1,6 @@
 -- What rules keep back at each location, in the view of each bucket (SEMANTICS §6, step 1).
 -- In: rule_winners. Grain: profile, channel, bucket, location; locations without such a rule have no row.
+-- Empty unless: rule_winners WHERE location IS NOT NULL
 SELECT
     profile,
     channel,

@@ -2,6 +2,7 @@
 -- channel's own contracts (SEMANTICS §6, steps 3 and 7). These add up; none wins over another.
 -- In: rules, rule_profiles, rule_locations, buckets, bucket_locations, items, scope; $at.
 -- Grain: profile, channel, bucket, rule.
+-- Empty unless: rules WHERE slot IN ('protect', 'contract')
 WITH profiles AS (
     SELECT DISTINCT i.profile FROM items i SEMI JOIN scope ON scope.sku = i.sku
 ),

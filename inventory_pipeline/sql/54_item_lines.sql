@@ -1,6 +1,7 @@
 -- Order lines in units of the item that was ordered, bundles not exploded: what contracts and preorders
 -- count (SEMANTICS §6, steps 3 and 8).
 -- In: order_events, lines, proofs, line_units, items, scope. Grain: system, order_id, line_id.
+-- Empty unless: lines, rules WHERE rules.slot IN ('contract', 'preorder')
 WITH proved AS (
     SELECT system, order_id, line_id, item, sum(item_quantity_milli) AS proved_milli
     FROM (

@@ -1,5 +1,6 @@
 -- What a contract's channel has already ordered of an item in the contract's period (SEMANTICS §6).
 -- In: item_lines, rules. Grain: rule_no, sku; items without such lines have no row.
+-- Empty unless: item_lines
 SELECT
     r.rule_no,
     l.sku,

@@ -2,6 +2,7 @@
 -- from it without a location, and sales at its tills.
 -- In: happened, lines, buckets, bucket_locations, explosion, owned. Grain: one row a sale, bucket and
 -- item; a bundle's sale is a sale of its components and of the bundle.
+-- Empty unless: rules WHERE auto_factor_millionths IS NOT NULL
 WITH placed AS (
     SELECT h.system, h.event_id, h.occurred_at, h.sku, h.quantity_milli, l.location, l.channel
     FROM happened h

@@ -1,6 +1,7 @@
 -- The pool of a bundle: how many can be put together from its components (SEMANTICS §6, Bundles).
 -- In: items, explosion, balances, bucket_locations, location_terms, rulebook, after_protect, scope.
 -- Grain: channel, bucket, sku. A bundle has no stock, so the terms of step 1 are null.
+-- Empty unless: items JOIN scope USING (sku) WHERE items.kind = 'bundle'
 WITH bundles AS (
     SELECT i.sku, i.kind, i.profile, i.step_milli, r.channel, r.bucket, r.fulfilment
     FROM items i

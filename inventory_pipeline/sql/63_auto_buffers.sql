@@ -1,6 +1,7 @@
 -- Auto buffer: units per hour sold from the pool x hours of blindness x factor (SEMANTICS §6).
 -- In: items, rulebook, blindness, sales, scope; $at. Grain: channel, bucket, sku; only where an auto
 -- buffer won. Rates are kept as fractions of integers until the one rounding up.
+-- Empty unless: rulebook WHERE buffer_auto_factor_millionths IS NOT NULL
 WITH automatic AS (
     SELECT
         i.sku, i.step_milli, r.channel, r.bucket,

@@ -1,6 +1,7 @@
 -- What a preorder rule can promise: goods due within its horizon, and what it has promised already
 -- (SEMANTICS §6, step 8). In: items, rulebook, balances, reference_postings, item_lines,
 -- bucket_locations, scope; $at. Grain: channel, bucket, sku; only where a preorder rule won.
+-- Empty unless: rulebook WHERE preorder_rule IS NOT NULL
 WITH offered AS (
     SELECT
         i.sku, r.channel, r.bucket, r.preorder_horizon_us AS horizon_us,

@@ -1,5 +1,6 @@
 -- What is left of a channel's own exclusive contracts where it has ordered under them already
 -- (SEMANTICS §6, step 7). In: pools, claims, contract_units. Grain: channel, bucket, sku.
+-- Empty unless: contract_units
 WITH ordered AS (
     SELECT DISTINCT sku FROM contract_units
 )

@@ -133,7 +133,6 @@ class Supervisor:
                 time.sleep(0.05)
             _signal_group(child.process, signal.SIGKILL)
             child.process.wait()
-            print(child.spec.name, round(time.monotonic()-until+child.spec.grace_s,2))
             self._record.remove(child.spec.name)
 
     def _spawn(self, spec: ChildSpec) -> subprocess.Popen[str]:

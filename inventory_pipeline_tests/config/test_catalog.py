@@ -212,6 +212,8 @@ def test_catalog_files_are_given_byte_for_byte(tmp_path):
     assert sorted(files) == ["bundles.csv", "identifiers.csv", "items.csv"]
     assert check(files)[1] == []
     assert catalog_hash(files) != catalog_hash(FILES)
+    one_letter = {**FILES, "items.csv": ITEMS.replace("Mug", "Mud")}
+    assert catalog_hash(one_letter) != catalog_hash(FILES)
 
 
 def test_text_that_is_not_utf8_is_named_with_its_line(tmp_path):

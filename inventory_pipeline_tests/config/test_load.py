@@ -236,6 +236,7 @@ def test_every_kind_of_rule_keeps_its_own_fields(full):
     assert by_id["back"].limit == 10
     assert by_id["pre"].horizon == timedelta(weeks=4)
     assert by_id["pre"].until_at == datetime(2026, 4, 30, 22, tzinfo=UTC)
+    assert by_id["pre"].until_at.tzinfo is UTC
     assert by_id["cap"].units == 0
     assert by_id["kit"].fulfilment == "split"
     assert by_id["half"].percent == Decimal("12.5")

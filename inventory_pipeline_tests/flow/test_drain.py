@@ -1,4 +1,4 @@
-"""From the ledger to the channel: cycles, crashes between the stores, and a drain that stays warm."""
+"""From the ledger to the channel: cycles, crashes between stores, and a drain that stays warm."""
 
 import threading
 import time

@@ -50,7 +50,7 @@ class Bench:
 
     def empty(self, hub):
         for table in (*SOURCES, *STATE, "order_lines", "reservations", "positions", "ats"):
-            if table != "meta":
+            if table not in ("meta", "shapes"):
                 self.engine._db.execute(f"DELETE FROM {table}")
         self.engine._db.execute("UPDATE meta SET ledger_offset = 0, policy_version = NULL")
         self.engine.load_policy(hub, policy_version=1, mapping_version=1)

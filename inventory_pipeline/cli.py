@@ -246,7 +246,7 @@ def postgres(
         Path | None,
         typer.Argument(
             metavar="[HUB]", envvar="HUB_FOLDER", show_default=False,
-            help="The hub folder; by default the current one.",
+            help="The hub folder; by default the current one, or examples/first-hub.",
         ),
     ] = None,
     state: State = None,
@@ -265,7 +265,7 @@ def postgres(
     from inventory_pipeline.server.serve import wait_for_signal
     from inventory_pipeline.up.folders import folders_of
 
-    folder = folders_of(hub or Path(), state).postgres
+    folder = folders_of(hub or _nearest_hub(), state).postgres
     if stop:
         stop_embedded(folder)
         return
@@ -325,6 +325,16 @@ def _postgres(folders: "Folders") -> Iterator[str]:
     finally:
         if not ran:
             stop_embedded(folders.postgres)
+
+
+def _nearest_hub() -> Path:
+    """The hub that a command without a name means: as Dagster's definitions choose it."""
+    for folder in (Path(), Path(__file__).resolve().parent.parent / "examples" / "first-hub"):
+        if (folder / "hub.yaml").exists():
+            return folder
+    raise HubError(
+        "there is no hub.yaml in this folder", hint="name the hub folder, or set HUB_FOLDER to it."
+    )
 
 
 def _require_folder(hub: Path) -> None:

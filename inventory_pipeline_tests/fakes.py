@@ -72,6 +72,7 @@ class FakeChannel:
     system: str = "shop"
     levels: dict[str, int] = field(default_factory=dict)  # external id → units
     capabilities: Capabilities = SELLING_WITH_COMPARE
+    all_or_nothing: bool = False
     failures: list[ChannelError] = field(default_factory=list)  # raised by the next writes
     fail_after_applying: list[ChannelError] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
@@ -101,16 +102,27 @@ class FakeChannel:
         if self.failures:
             raise self.failures.pop(0)
         self.keys.append(key)
+        if self.all_or_nothing and any(map(self._stale, writes)):
+            return [
+                WriteOutcome(write=write, error=self._stale(write) or busy(retry_after_s=0))
+                for write in writes
+            ]
         outcomes = [WriteOutcome(write=write, error=self._write(write)) for write in writes]
         if self.fail_after_applying:
             raise self.fail_after_applying.pop(0)
         return outcomes
 
+    def _stale(self, write: LevelWrite) -> StaleCompare | None:
+        shown = self.levels[write.listing.external_id] * 1000
+        if write.compare_milli in (None, shown):
+            return None
+        return StaleCompare(f"shows {shown}", system=self.system, call="write")
+
     def _write(self, write: LevelWrite) -> ChannelError | None:
         external_id = write.listing.external_id
-        shown = self.levels[external_id] * 1000
-        if write.compare_milli is not None and write.compare_milli != shown:
-            return StaleCompare(f"shows {shown}", system=self.system, call="write")
+        stale = self._stale(write)
+        if stale is not None:
+            return stale
         self.levels[external_id] = write.quantity_milli // 1000
         self.changed_at[external_id] = self.clock()
         self.writes.append((external_id, write.quantity_milli // 1000))

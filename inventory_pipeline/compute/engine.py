@@ -1,7 +1,7 @@
 """The derived store: DuckDB tables computed by sql/ from events, snapshots and policy.
 
-Everything here can be deleted and computed again. An engine is opened for one piece of work, by one process
-at a time (DESIGN: who may open the DuckDB file). Times come in and go out timezone-aware.
+Everything here can be deleted and computed again. An engine is opened for one piece of work, by one
+process at a time (DESIGN: who may open the DuckDB file). Times come in and go out timezone-aware.
 """
 
 import hashlib
@@ -87,7 +87,10 @@ class Engine:
     # What comes in
 
     def load_policy(self, hub: Hub, *, policy_version: int, mapping_version: int) -> bool:
-        """Fills the policy tables; True if they changed, and then everything needs a full run."""
+        """Fills the policy tables; True if they changed: then everything needs a full run.
+
+        Raises ConfigInvalid for a number that is finer than the hub keeps.
+        """
         version = (policy_version, mapping_version, hub.policy_hash, hub.catalog_hash)
         columns = "policy_version, mapping_version, policy_hash, catalog_hash"
         if self._one(f"SELECT {columns} FROM meta") == version:
@@ -99,7 +102,7 @@ class Engine:
         return True
 
     def append_events(self, events: pa.Table) -> None:
-        """Ledger entries of kind `event`, in the columns of `EVENTS_SCHEMA` (others are ignored)."""
+        """Ledger entries of kind `event`: the columns of `EVENTS_SCHEMA`, others are ignored."""
         self._insert("events", _without_zone(events.select(EVENTS_SCHEMA.names)))
 
     def append_snapshot(
@@ -115,8 +118,8 @@ class Engine:
     ) -> None:
         """One accepted snapshot: the Parquet file holds `CheckedSnapshot.rows`.
 
-        Of two snapshots of one system and one moment the greater `source` counts (default: the file's
-        name), so that the order of arrival does not matter.
+        Of two snapshots of one system and one moment the greater `source` counts (default: the
+        file's name), so that the order of arrival does not matter.
         """
         stamp = {
             "ledger_offset": ledger_offset,
@@ -136,7 +139,8 @@ class Engine:
             for state in STATES
         )
         self._db.execute(
-            f"INSERT INTO cells SELECT $ledger_offset, $system, $as_of, $source, sku, location, {sums}"
+            "INSERT INTO cells"
+            f" SELECT $ledger_offset, $system, $as_of, $source, sku, location, {sums}"
             " FROM read_parquet($parquet) WHERE sku IS NOT NULL AND location IS NOT NULL"
             " GROUP BY sku, location",
             {**stamp, "parquet": str(parquet)},
@@ -144,8 +148,9 @@ class Engine:
         if complete:
             carried = ", ".join(str(state in states).lower() for state in STATES)
             self._db.execute(
-                "INSERT INTO sweeps SELECT DISTINCT $ledger_offset, $system, $as_of, $source, location,"
-                f" {carried} FROM read_parquet($parquet) WHERE location IS NOT NULL",
+                "INSERT INTO sweeps"
+                f" SELECT DISTINCT $ledger_offset, $system, $as_of, $source, location, {carried}"
+                " FROM read_parquet($parquet) WHERE location IS NOT NULL",
                 {**stamp, "parquet": str(parquet)},
             )
 
@@ -165,8 +170,8 @@ class Engine:
     def compute(self, *, at: datetime, ledger_offset: int, full: bool) -> Computed:
         """Positions, order lines, waterfalls and quantities of the scope at the time `at`.
 
-        Changed listings are appended to `pending`. `full` takes the whole catalogue as its scope, and
-        forgets what is no longer in it.
+        Changed listings are appended to `pending`. `full` takes the whole catalogue as its scope,
+        and forgets what is no longer in it.
         """
         if full:
             self._make("blindness", {"at": _naive(at)})
@@ -199,12 +204,14 @@ class Engine:
         return int(self._one("SELECT ledger_offset FROM meta")[0])
 
     def pending(self) -> pa.Table:
-        """Listings whose quantity changed and which the outbox may not have yet, in order of change.
+        """Listings whose quantity changed and which the outbox may not have yet, oldest first.
 
         channel, bucket, bucket_external, external_id, sku string; units_milli, desired_milli,
         ledger_offset int64; occurred_at, received_at timestamp[us, UTC]; listed bool.
         """
-        return self._table("SELECT * FROM pending ORDER BY ledger_offset, channel, bucket, external_id")
+        return self._table(
+            "SELECT * FROM pending ORDER BY ledger_offset, channel, bucket, external_id"
+        )
 
     def clear_pending(self) -> None:
         """Forgets what the outbox has taken."""
@@ -216,7 +223,7 @@ class Engine:
         return None if due is None else due.replace(tzinfo=UTC)
 
     def positions(self) -> pa.Table:
-        """One row a sku and location: the six states in thousandths, and the time of each snapshot."""
+        """One row a sku and location: six states in thousandths, and the time of each snapshot."""
         return self._table("SELECT * FROM positions ORDER BY sku, location")
 
     def order_lines(self) -> pa.Table:
@@ -233,7 +240,7 @@ class Engine:
 
     def explain(self, sku: str, channel: str | None = None) -> list[dict[str, Any]]:
         """The waterfall of one sku, a dict a bucket, with the terms of each of its locations."""
-        rows = self._table(
+        rows: list[dict[str, Any]] = self._table(
             "SELECT * FROM ats WHERE sku = $sku AND ($channel IS NULL OR channel = $channel)"
             " ORDER BY channel, bucket",
             {"sku": sku, "channel": channel},
@@ -312,15 +319,18 @@ class Engine:
 
     def _keep(self, *, at: datetime, ledger_offset: int, full: bool) -> None:
         forget = "" if full else " WHERE sku IN (SELECT sku FROM scope)"
-        self._db.execute(
-            "UPDATE meta SET ledger_offset = ?, computed_at = ?", [ledger_offset, at]
-        )
+        self._db.execute("UPDATE meta SET ledger_offset = ?, computed_at = ?", [ledger_offset, at])
         for model, table in KEPT.items():
             self._db.execute(f"DELETE FROM {table}{forget}")
             extra = f", {_stamp()}" if table == "ats" else ""
             self._db.execute(
                 f"INSERT INTO {table} BY NAME SELECT m.*{extra} FROM {model} m CROSS JOIN meta"
             )
+        # One row a listing: the newest quantity is the only one worth sending.
+        self._db.execute(
+            "DELETE FROM pending p USING changes c WHERE p.channel = c.channel"
+            " AND p.bucket = c.bucket AND p.external_id = c.external_id"
+        )
         self._db.execute("INSERT INTO pending BY NAME SELECT * FROM changes")
         self._db.execute(f"DELETE FROM desired{forget}")
         self._db.execute("INSERT INTO desired BY NAME SELECT * FROM quantities")
@@ -378,5 +388,3 @@ def _with_zone(table: pa.Table) -> pa.Table:
         for f in table.schema
     ]
     return table.cast(pa.schema(fields))
-
-

@@ -14,7 +14,8 @@ _NUMBERED = re.compile(r"^\d+_(\w+)\.sql$")
 class Model:
     """One SELECT; `parameters` are the names that it binds.
 
-    `empty_unless` is a FROM clause: where it has no rows the SELECT has none either, and need not be run.
+    `empty_unless` is a FROM clause: where it has no rows the SELECT has none either, and need not
+    be run.
     """
 
     name: str

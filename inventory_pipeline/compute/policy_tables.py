@@ -1,4 +1,4 @@
-"""The checked policy as the tables that sql/ joins (SEMANTICS §6, §7): built once a version of it."""
+"""The checked policy as the tables that sql/ joins (SEMANTICS §6, §7), made once a version."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ MILLIONTHS = Decimal(1_000_000)
 
 
 def policy_tables(hub: Hub) -> dict[str, pa.Table]:
-    """Every table of `tables.POLICY`, by name. Raises ConfigInvalid for a number that is too fine."""
+    """Every table of `tables.POLICY` by name. Raises ConfigInvalid for a number too fine."""
     profiles, rule_profiles = item_profiles(hub)
     rows: dict[str, list[Row]] = {
         "systems": [
@@ -62,8 +62,8 @@ def policy_tables(hub: Hub) -> dict[str, pa.Table]:
 def item_profiles(hub: Hub) -> tuple[dict[str, int], list[Row]]:
     """(profile of each sku, the rules of each profile with their rank).
 
-    Items that the same rules match equally specifically share a profile, so that the SQL compares rules
-    once a profile. Rules for all items are in every profile.
+    Items that the same rules match equally specifically share a profile, so that the SQL compares
+    rules once a profile. Rules for all items are in every profile.
     """
     matched: dict[str, list[tuple[int, int]]] = {sku: [] for sku in hub.catalog.items}
     for number, rule in enumerate(_in_order(hub)):

@@ -8,7 +8,8 @@ Kind.REFUSED            it will not happen      SourceRefused      ChannelRefuse
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -55,7 +56,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
 
 
-class Trouble(Exception):  # noqa: N818 - becomes an error once its purpose is known
+class Trouble(Exception):
     """A call without a usable answer, before it is known what the call was for."""
 
     def __init__(
@@ -94,6 +95,23 @@ def as_error(trouble: Trouble, purpose: Purpose, *, system: str, call: str) -> S
         retry_after_s=DEFAULT_PAUSE_S if trouble.retry_after_s is None else trouble.retry_after_s,
         hint=trouble.hint or "nothing was changed; it is sent again later.",
     )
+
+
+@contextmanager
+def understood(purpose: Purpose, *, system: str, call: str) -> Iterator[None]:
+    """Around the reading of an answer: a shape that nobody expected is an error of the system, not of ours.
+
+    After a write nobody knows then what became of it; a reading would go wrong in the same way again.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        trouble = Trouble(
+            Kind.UNKNOWN if purpose is Purpose.WRITE else Kind.REFUSED,
+            f"the answer is not as expected: {type(error).__name__} {error}",
+            hint="check the API version and the address in hub.yaml.",
+        )
+        raise as_error(trouble, purpose, system=system, call=call) from error
 
 
 class Caller:

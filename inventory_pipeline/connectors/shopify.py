@@ -14,7 +14,7 @@ import httpx
 
 from inventory_pipeline.connectors import shopify_documents as documents
 from inventory_pipeline.connectors import shopify_orders as orders
-from inventory_pipeline.connectors.http import Caller, Purpose
+from inventory_pipeline.connectors.http import Caller, Purpose, understood
 from inventory_pipeline.connectors.options import Options
 from inventory_pipeline.connectors.shopify_feed import OrderFeed
 from inventory_pipeline.connectors.shopify_graphql import Graphql
@@ -188,8 +188,10 @@ class ShopifyConnector:
             call="read variants",
             purpose=purpose,
         ):
-            item = orders.gid("InventoryItem", node["inventoryItem"]["id"])
-            yield orders.gid("ProductVariant", node["id"]), item, str(node.get("sku") or "")
+            with understood(purpose, system=self.system, call="read variants"):
+                item = orders.gid("InventoryItem", node["inventoryItem"]["id"])
+                variant = orders.gid("ProductVariant", node["id"])
+            yield variant, item, str(node.get("sku") or "")
 
 
 def _base_url(store: str, url: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from inventory_pipeline.connectors import shopify_documents as documents
 from inventory_pipeline.connectors import shopify_orders as orders
-from inventory_pipeline.connectors.http import Purpose, utc_time
+from inventory_pipeline.connectors.http import Purpose, understood, utc_time
 from inventory_pipeline.connectors.shopify_graphql import Graphql
 from inventory_pipeline.core.errors import SourceRefused
 from inventory_pipeline.core.ports import Cursor
@@ -56,18 +56,11 @@ class OrderFeed:
             "lines": documents.LINES_PER_ORDER,
         }
         data = self._run(documents.ORDERS_UPDATED, variables)
-        try:
+        with understood(Purpose.SOURCE, system=self._system, call=CALL):
             found = [self._complete(node) for node in data["orders"]["nodes"]]
             changed = [utc_time(node["updatedAt"]) for node in data["orders"]["nodes"]]
             info = data["orders"]["pageInfo"]
             more, end = bool(info["hasNextPage"]), info["endCursor"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise SourceRefused(
-                f"an order is not as expected: {type(error).__name__} {error}",
-                system=self._system,
-                call=CALL,
-                hint="check `api_version` in the options.",
-            ) from error
         upto = max([*changed, cursor.get("upto") or "", cursor.get("since") or ""])
         if more:
             place: Cursor = {"since": cursor.get("since"), "upto": upto, "after": end}

@@ -7,7 +7,7 @@ bucket within a bound and says ChannelBusy beyond it, rather than being throttle
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from inventory_pipeline.connectors.http import (
     DEFAULT_PAUSE_S,
@@ -16,6 +16,7 @@ from inventory_pipeline.connectors.http import (
     Purpose,
     Trouble,
     as_error,
+    understood,
 )
 
 FIRST_GUESS = 100.0  # points of a document not sent before
@@ -68,15 +69,15 @@ class Graphql:
             for _ in range(MAX_WAITS):
                 answer = send("POST", self._path, json=body).body
                 self._remember(document, answer)
-                try:
+                if not _throttled(answer):
                     return _data(answer)
-                except Trouble as trouble:
-                    if trouble.retry_after_s is None or trouble.kind is not Kind.BUSY:
-                        raise
-                    waited = self._wait_for_points(document, waited, at_least=DEFAULT_PAUSE_S)
-            raise Trouble(Kind.BUSY, f"throttled {MAX_WAITS} times", retry_after_s=DEFAULT_PAUSE_S)
+                waited = self._wait_for_points(document, waited, at_least=DEFAULT_PAUSE_S)
+            self._give_up()
         except Trouble as trouble:
             raise as_error(trouble, purpose, system=self._caller.system, call=call) from trouble
+
+    def _give_up(self) -> NoReturn:
+        raise Trouble(Kind.BUSY, f"throttled {MAX_WAITS} times", retry_after_s=DEFAULT_PAUSE_S)
 
     def nodes(
         self,
@@ -96,14 +97,16 @@ class Graphql:
             data: Any = self.run(
                 document, {**variables, "after": after}, call=call, purpose=purpose
             )
-            for name in at:
-                data = data.get(name) if data else None
-            if data is None:
+            with understood(purpose, system=self._caller.system, call=call):
+                for name in at:
+                    data = data.get(name) if data else None
+                if data is None:
+                    return
+                found, info = list(data["nodes"]), data["pageInfo"]
+                more, after = bool(info["hasNextPage"]), info["endCursor"]
+            yield from found
+            if not more:
                 return
-            yield from data["nodes"]
-            if not data["pageInfo"]["hasNextPage"]:
-                return
-            after = data["pageInfo"]["endCursor"]
         endless = Trouble(
             Kind.REFUSED,
             f"more than {MAX_PAGES} pages",
@@ -148,9 +151,14 @@ class Graphql:
             self._left = (left, per_second, self._monotonic())
 
 
+def _throttled(answer: Any) -> bool:
+    errors = answer.get("errors") if isinstance(answer, dict) else None
+    return isinstance(errors, list) and any(_code(error) == "THROTTLED" for error in errors)
+
+
 def _data(answer: Any) -> Any:
     if not isinstance(answer, dict):
-        raise Trouble(Kind.UNKNOWN, "the answer is no GraphQL answer")
+        raise Trouble(Kind.UNKNOWN, "the answer is no GraphQL answer")  # noqa: TRY004
     errors = answer.get("errors")
     if errors:
         raise _trouble(errors)
@@ -161,12 +169,10 @@ def _data(answer: Any) -> Any:
 
 
 def _trouble(errors: Any) -> Trouble:
-    """What top-level errors mean: throttled, perhaps done, or refused."""
+    """What top-level errors mean: perhaps done, or refused."""
     found = errors if isinstance(errors, list) else [errors]
     codes = [_code(error) for error in found]
     said = "; ".join(str(e.get("message", e) if isinstance(e, dict) else e) for e in found)[:500]
-    if "THROTTLED" in codes:
-        return Trouble(Kind.BUSY, f"throttled: {said}", retry_after_s=DEFAULT_PAUSE_S)
     if TRANSIENT.intersection(codes):
         return Trouble(Kind.UNKNOWN, said)
     hint = next((NEXT_STEPS[code] for code in codes if code in NEXT_STEPS), "")

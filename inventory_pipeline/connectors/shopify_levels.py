@@ -1,11 +1,12 @@
 """What a Shopify shop shows: `available` of inventory items at locations."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
 from inventory_pipeline.connectors import shopify_documents as documents
-from inventory_pipeline.connectors.http import Purpose
+from inventory_pipeline.connectors.http import Purpose, understood
 from inventory_pipeline.connectors.shopify_graphql import Graphql
 from inventory_pipeline.connectors.shopify_index import ItemIndex
 from inventory_pipeline.connectors.shopify_orders import gid, number_of
@@ -36,12 +37,13 @@ class LevelReader:
                 "levels": documents.LEVELS_PER_ITEM,
             }
             data, asked_at, answered_at = self._ask(documents.INVENTORY_ITEMS, variables)
-            page = data["inventoryItems"]
-            for item in page["nodes"]:
-                yield from self._levels_of(item, asked_at, answered_at)
-            if not page["pageInfo"]["hasNextPage"]:
-                return
-            after = page["pageInfo"]["endCursor"]
+            with self._understood():
+                page = data["inventoryItems"]
+                for item in page["nodes"]:
+                    yield from self._levels_of(item, asked_at, answered_at)
+                if not page["pageInfo"]["hasNextPage"]:
+                    return
+                after = page["pageInfo"]["endCursor"]
         raise ChannelBusy(
             f"more than {MAX_PAGES} pages", system=self._system, call=CALL, retry_after_s=60
         )
@@ -70,11 +72,12 @@ class LevelReader:
             "location": gid("Location", location),
         }
         data, asked_at, answered_at = self._ask(documents.LEVELS_AT_LOCATION, variables)
-        for node in data["inventoryItems"]["nodes"]:
-            level = node["inventoryLevel"]
-            for listing in wanted.get(gid("InventoryItem", node["id"]), ()):
-                if level is not None:
-                    yield _level(listing, level, asked_at, answered_at)
+        with self._understood():
+            for node in data["inventoryItems"]["nodes"]:
+                level = node["inventoryLevel"]
+                for listing in wanted.get(gid("InventoryItem", node["id"]), ()):
+                    if level is not None:
+                        yield _level(listing, level, asked_at, answered_at)
 
     def _levels_of(
         self, item: dict[str, Any], asked_at: datetime, answered_at: datetime
@@ -101,6 +104,9 @@ class LevelReader:
                 after=levels["pageInfo"]["endCursor"],
             ):
                 yield _level(_place(level, external), level, asked_at, self._clock())
+
+    def _understood(self) -> AbstractContextManager[None]:
+        return understood(Purpose.LEVELS, system=self._system, call=CALL)
 
     def _ask(self, document: str, variables: dict[str, Any]) -> tuple[Any, datetime, datetime]:
         asked_at = self._clock()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inventory_pipeline.connectors import shopify_documents as documents
-from inventory_pipeline.connectors.http import Purpose
+from inventory_pipeline.connectors.http import Purpose, understood
 from inventory_pipeline.connectors.shopify_graphql import Graphql
 from inventory_pipeline.connectors.shopify_index import ItemIndex
 from inventory_pipeline.connectors.shopify_orders import gid
@@ -105,7 +105,8 @@ class LevelWriter:
         errors = answer.get("userErrors") or []
         if not errors:
             return [None] * len(writes)
-        return self._sorted_out(errors, writes)
+        with understood(Purpose.WRITE, system=self._system, call=CALL):
+            return self._sorted_out(errors, writes)
 
     def _sorted_out(
         self, errors: Sequence[dict[str, Any]], writes: Sequence[LevelWrite]

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from inventory_pipeline.connectors.http import Caller, Kind, Purpose, Trouble, as_error
+from inventory_pipeline.connectors.http import Caller, Kind, Purpose, Trouble, as_error, understood
 from inventory_pipeline.core.errors import (
     ChannelError,
     ChannelRefused,
@@ -216,8 +216,10 @@ class Shelf:
                     trouble, Purpose.LEVELS, system=self._caller.system, call=READ
                 ) from trouble
             answered_at = self._clock()
-            for node in answer.body:
-                yield node, asked_at, answered_at
+            with understood(Purpose.LEVELS, system=self._caller.system, call=READ):
+                for node in answer.body:
+                    int(node["id"])
+                    yield node, asked_at, answered_at
             if len(answer.body) < PER_PAGE:
                 return
         raise self._refused(f"more than {MAX_PAGES} pages of {path}")

@@ -10,8 +10,9 @@ from inventory_pipeline.defs.resources import HubResource
 from inventory_pipeline.defs.runs import active_runs, decide_sync
 from inventory_pipeline.flow.context import utc_now
 
-# Dagster's daemon looks at its sensors every five seconds, and not oftener whatever they say.
-TICK_S = 5
+# Dagster's daemon looks at its sensors every five seconds. An interval as long as that misses every
+# other look, because a tick begins a little after the look that starts it.
+TICK_S = 1
 
 
 def sync_sensor(hub: Hub) -> dg.SensorDefinition:

@@ -133,6 +133,7 @@ class _Drain:
         """Asked of Postgres, so that a waiting drain does not open the derived store."""
         with self.ctx.pg.connection() as connection:
             self.state = sync.state(connection)
+            sync.check_epoch(connection, self.epoch)
         wakeup = self.state.next_wakeup_at
         return self.state.behind > 0 or (wakeup is not None and wakeup <= self.ctx.clock())
 

@@ -1,6 +1,6 @@
 """Sends what a channel must show and does not: settle, read, write, remember (SEMANTICS §8)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -28,6 +28,7 @@ from inventory_pipeline.memory import outbox, sync
 
 MAX_ROWS = 5_000  # looked at in one round; the rest follow in the next
 MAX_ROUNDS = 6
+MAX_BATCHES = 1_000
 NOT_LISTED_AGAIN = timedelta(minutes=5)
 FIRST_RETRY = timedelta(seconds=1)
 LAST_RETRY = timedelta(minutes=5)
@@ -206,15 +207,22 @@ class _Sender:
 
     def _write(self, writes: Sequence[PlannedWrite]) -> PushReport:
         report = PushReport(channel=self.channel.id)
-        for batch in _batches(writes, self.connector.capabilities.batch_size):
-            sent = self._send(batch)
+        waiting = list(writes)
+        for _ in range(MAX_BATCHES):
+            batch = waiting[: self.connector.capabilities.batch_size]
+            if not batch:
+                return report
+            answers, sent = self._send(batch)
             report += sent
-            if sent.busy:
+            # Another item of its batch spoiled these: nothing was applied, they go again at once.
+            again = [a.write for a in answers if _spoiled(a) and len(batch) > 1]
+            if sent.busy > len(again):
                 # The channel asked for patience: the rest waits for the next pass as well.
-                break
+                return report
+            waiting = again + waiting[len(batch) :]
         return report
 
-    def _send(self, batch: Sequence[PlannedWrite]) -> PushReport:
+    def _send(self, batch: Sequence[PlannedWrite]) -> tuple[list[outbox.Answer], PushReport]:
         key = intent_key(self.channel.id, batch)
         sent_at = self._now()
         with self.ctx.pg.connection() as connection:
@@ -232,7 +240,7 @@ class _Sender:
                 look_again_at=self._retry_at(answers, answered_at),
             )  # fmt: skip
         self.handled.update(_place(answer.write.row) for answer in answers)
-        return _counted(self.channel.id, answers, answered_at)
+        return answers, _counted(self.channel.id, answers, answered_at)
 
     def _ask(self, batch: Sequence[PlannedWrite], key: str) -> list[outbox.Answer]:
         level_writes = [
@@ -302,6 +310,10 @@ def _answer(write: PlannedWrite, error: ChannelError | SourceError | None) -> ou
     return outbox.Answer(write=write, outcome=outcome, error=error)
 
 
+def _spoiled(answer: outbox.Answer) -> bool:
+    return isinstance(answer.error, ChannelBusy) and answer.error.retry_after_s <= 0
+
+
 def _wait(error: Exception, rows: Sequence[OutboxRow]) -> timedelta:
     """What the channel asks for, else exponential by attempts between FIRST_RETRY and
     LAST_RETRY.
@@ -343,8 +355,3 @@ def _counted(channel: str, answers: Sequence[outbox.Answer], answered_at: dateti
 
 def _place(row: OutboxRow) -> tuple[str, str]:
     return (row.listing.bucket, row.listing.external_id)
-
-
-def _batches(writes: Sequence[PlannedWrite], size: int) -> Iterator[Sequence[PlannedWrite]]:
-    for start in range(0, len(writes), size):
-        yield writes[start : start + size]

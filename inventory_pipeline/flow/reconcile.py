@@ -146,7 +146,18 @@ class _Comparison:
         return found, compared, reread
 
     def _read(self, listings: Sequence[ListingRef] | None) -> dict[Place, Level]:
-        return {_place(level.listing): level for level in self.connector.read_levels(listings)}
+        levels = (self._named(level) for level in self.connector.read_levels(listings))
+        return {_place(level.listing): level for level in levels if level is not None}
+
+    def _named(self, level: Level) -> Level | None:
+        """The level under our bucket's name: a channel knows only its own. None: not ours."""
+        if level.listing.bucket:
+            return level
+        external = level.listing.bucket_external
+        for bucket in self.channel.buckets:
+            if external in ("", bucket.external):
+                return replace(level, listing=replace(level.listing, bucket=bucket.id))
+        return None
 
     def _rows(self) -> dict[Place, OutboxRow]:
         with self.ctx.pg.connection() as connection:

@@ -48,8 +48,8 @@ def _server(folder: Path, *, start: bool) -> Iterator[Any]:
             "or set HUB_POSTGRES_URL to a server of your own.",
         ) from error
     finally:
-        # The library keeps servers by folder and ends them at our exit; but a stopped one must not be
-        # handed out again, and a running one outlives us.
+        # The library keeps servers by folder and ends them at our exit. But a stopped one must not
+        # be handed out again, and a running one outlives us.
         known = PostgresServer._instances.pop(folder.resolve(), None)
         if known is not None:
             atexit.unregister(known._cleanup)

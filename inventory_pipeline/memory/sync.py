@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg import errors
+
 from inventory_pipeline.core.errors import HubError
-from inventory_pipeline.memory.postgres import Connection, Postgres
+from inventory_pipeline.memory.postgres import LEDGER_NOTIFICATION, Connection, Postgres
 
 # Any constants will do; they only have to be ours and distinct.
 DRAIN_LOCK = 7_301_010
@@ -68,6 +70,22 @@ def drain_lock(pg: Postgres, *, holder: str, wait: bool) -> Iterator[int | None]
         ).fetchone()
         assert row is not None
         yield int(row[0])
+
+
+def end_drain(pg: Postgres, *, patience_s: float) -> bool:
+    """Asks a running drain to end after what it is at; True if none runs any more in `patience_s`.
+
+    It ends as superseded by nobody: its run succeeds, and the sensor may start the next.
+    """
+    with pg.dedicated() as connection:
+        connection.execute("UPDATE hub.sync_cursor SET epoch = epoch + 1, holder = ''")
+        connection.execute("SELECT pg_notify(%s, '')", (LEDGER_NOTIFICATION,))
+        connection.execute(f"SET lock_timeout = {int(patience_s * 1000)}")
+        try:
+            connection.execute("SELECT pg_advisory_lock(%s)", (DRAIN_LOCK,))
+        except errors.LockNotAvailable:
+            return False
+        return True
 
 
 def check_epoch(connection: Connection, epoch: int) -> None:

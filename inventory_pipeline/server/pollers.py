@@ -9,7 +9,7 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
@@ -168,12 +168,6 @@ def polled_systems(ctx: HubContext) -> list[str]:
         for name in ctx.hub.systems
         if name in ctx.connectors and ctx.connectors[name].capabilities.changes
     ]
-
-
-def poll_allowance(ctx: HubContext) -> timedelta:
-    """The longest time after which every polled system was asked once more."""
-    polls = [ctx.hub.systems[name].poll for name in polled_systems(ctx)]
-    return max(polls, default=timedelta(0)) * (1 + JITTER) + timedelta(seconds=1)
 
 
 def _report(source: str, count: IngestCount, **more: int) -> None:

@@ -20,6 +20,9 @@ def serve(ctx: HubContext, *, port: int, intake: bool, dagster_url: str, host: s
 
     configure_logs()
     app = create_app(ctx, intake=intake, dagster_url=dagster_url)
+    # After its own shutdown the server raises the signal again: then we go on and close the hub.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     log.info("serving", address=f"http://{host}:{port}", intake=intake)
     uvicorn.run(
         app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5

@@ -109,6 +109,10 @@ class Replay:
         self._final_counts()
         self._progress("done", force=True, summary=summary_of(self.state.connection))
 
+    def close(self) -> None:
+        self.client.close()
+        self.state.connection.close()
+
     def _step(self, position: float) -> bool:
         """Everything that is due by now; False once nothing is left to do or to tell."""
         todo, told = self.state.next_todo(), self.state.next_emission()
@@ -258,11 +262,14 @@ def main() -> None:
         sys.stdout.flush()
 
     with contextlib.suppress(KeyboardInterrupt):
+        replay = Replay(settings, report=report)
         try:
-            Replay(settings, report=report).run()
+            replay.run()
         except HubError as error:
             report({"step": "failed", "error": str(error)})
             sys.exit(1)
+        finally:
+            replay.close()
 
 
 if __name__ == "__main__":

@@ -210,7 +210,8 @@ def build_shop(
     )
 
 
-def main() -> None:
+def shop_of(argv: list[str] | None = None) -> tuple[Starlette, int]:
+    """The application and the port that a command line asks for."""
     parser = shop_arguments("A simulated Shopify shop.")
     parser.add_argument("--token", required=True, help="what X-Shopify-Access-Token must be")
     parser.add_argument("--location", action="append", required=True, help="a location's global id")
@@ -218,7 +219,7 @@ def main() -> None:
         "--bucket", type=float, default=2000, help="points of the query cost bucket"
     )
     parser.add_argument("--restore", type=float, default=100, help="points restored a second")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     app = build_shop(
         state=Path(given.state),
         catalog=Path(given.catalog),
@@ -234,7 +235,11 @@ def main() -> None:
         ),
         clock=lambda: datetime.now(UTC),
     )
-    serve(app, given.port)
+    return app, given.port
+
+
+def main() -> None:
+    serve(*shop_of())
 
 
 if __name__ == "__main__":

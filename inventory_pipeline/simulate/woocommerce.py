@@ -302,11 +302,12 @@ def build_shop(
     return build_app([*api.routes()], Storefront(shop, faults, queue), sender)
 
 
-def main() -> None:
+def shop_of(argv: list[str] | None = None) -> tuple[Starlette, int]:
+    """The application and the port that a command line asks for."""
     parser = shop_arguments("A simulated WooCommerce shop.")
     parser.add_argument("--consumer-key", required=True)
     parser.add_argument("--consumer-secret", required=True)
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     app = build_shop(
         state=Path(given.state),
         catalog=Path(given.catalog),
@@ -321,7 +322,11 @@ def main() -> None:
         ),
         clock=lambda: datetime.now(UTC),
     )
-    serve(app, given.port)
+    return app, given.port
+
+
+def main() -> None:
+    serve(*shop_of())
 
 
 def _marks(values: list[Any]) -> str:

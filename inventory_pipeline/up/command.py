@@ -93,6 +93,7 @@ class _Run:
         os.environ.update(env)
         with self.terminal.step("hub and memory"):
             ctx = self._open()
+        self._rebuild_if_outdated(ctx)
         self._start_processes(demo, env)
         if demo is not None and not self.state.get("replayed"):
             self._replay(demo, env)
@@ -150,6 +151,19 @@ class _Run:
         ctx = open_context(self.folders.hub, self.folders.state, self.database.url)
         self.opened.callback(ctx.close)
         return ctx
+
+    def _rebuild_if_outdated(self, ctx: "HubContext") -> None:
+        """Numbers of another version of the calculation are made again before they are read."""
+        from inventory_pipeline.compute.engine import DerivedOutdated
+        from inventory_pipeline.flow.derived import derived
+        from inventory_pipeline.flow.rebuild import rebuild
+
+        try:
+            with derived(ctx):
+                return
+        except DerivedOutdated:
+            with self.terminal.step("numbers made again by this version's calculation"):
+                rebuild(ctx)
 
     def _start_processes(self, demo: "Demo | None", env: Mapping[str, str]) -> None:
         child_env = _child_environment(self.folders, env)

@@ -62,6 +62,7 @@ def dagster_processes(
             ready=lambda: _listens(socket),
             ready_timeout_s=LOADING_S,
             grace_s=15.0,
+            wave=1,
         ),
         ChildSpec(
             name="dagster-webserver",
@@ -72,11 +73,13 @@ def dagster_processes(
             env=env,
             ready=lambda: definitions_loaded(port),
             ready_timeout_s=LOADING_S,
+            wave=1,
         ),
         ChildSpec(
             name="dagster-daemon",
             argv=[*python, "dagster._daemon", "run", "--workspace", workspace],
             env=env,
+            wave=1,
         ),
     ]  # fmt: skip
 

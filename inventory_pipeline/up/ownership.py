@@ -103,7 +103,7 @@ def end_leftovers(
     if not ours:
         return 0
     names = ", ".join(sorted({_name(process) for process in ours.values()}))
-    say(f"ending {len(ours)} processes that an earlier start left behind ({names})")
+    say(f"ending processes that an earlier start left behind: {len(ours)} ({names})")
     for process in ours.values():
         _signal(process, kill=False)
     _, alive = psutil.wait_procs(list(ours.values()), timeout=GRACE_S)

@@ -1,6 +1,7 @@
 """Child processes: started, waited for, started again when they die, stopped in order."""
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -18,6 +19,7 @@ TAIL_LINES = 12
 MAX_RESTARTS = 5
 RESTART_WINDOW_S = 120.0
 MAX_PAUSE_S = 15.0
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 Say = Callable[[str], None]
 
@@ -43,6 +45,7 @@ class ChildSpec:
     grace_s: float = 10.0
     lines: Callable[[str], None] | None = None
     ends: bool = False
+    wave: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,20 +123,26 @@ class Supervisor:
         return self._logs / f"{name}.log"
 
     def stop_all(self, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stops the children, the last one first: SIGTERM, then SIGKILL when its grace is over or
+        """Stops the children, higher waves first and those of one wave together.
+
+        SIGTERM to each and all that it started, then SIGKILL when its grace is over or when
         `hurry` says so.
         """
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
-        for child in reversed(list(self._children.values())):
-            _signal_group(child.process, signal.SIGTERM)
-            until = time.monotonic() + child.spec.grace_s
-            while child.process.poll() is None and time.monotonic() < until and not hurry():
-                time.sleep(0.05)
-            _signal_group(child.process, signal.SIGKILL)
-            child.process.wait()
-            self._record.remove(child.spec.name)
+        for wave in sorted({child.spec.wave for child in self._children.values()}, reverse=True):
+            children = [child for child in self._children.values() if child.spec.wave == wave]
+            for child in children:
+                _signal_group(child.process, signal.SIGTERM)
+            began = time.monotonic()
+            for child in children:
+                until = began + child.spec.grace_s
+                while child.process.poll() is None and time.monotonic() < until and not hurry():
+                    time.sleep(0.05)
+                _signal_group(child.process, signal.SIGKILL)
+                child.process.wait()
+                self._record.remove(child.spec.name)
 
     def _spawn(self, spec: ChildSpec) -> subprocess.Popen[str]:
         with self.log_path(spec.name).open("a", encoding="utf-8") as log:
@@ -213,7 +222,8 @@ class Supervisor:
 def last_lines(path: Path, count: int = TAIL_LINES) -> str:
     """The end of a log, indented; a dash where there is none."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
+        text = _COLOURS.sub("", path.read_text(encoding="utf-8", errors="replace"))
+        lines = text.splitlines()[-count:]
     except OSError:
         lines = []
     return "\n".join(f"  | {line}" for line in lines or ["(nothing)"])

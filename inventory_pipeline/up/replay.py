@@ -49,7 +49,7 @@ def run_replay(
     on.
     """
     progress = ReplayProgress(supervisor.log_path(NAME))
-    spec = ChildSpec(name=NAME, argv=argv, env=env, lines=progress.line, ends=True)
+    spec = ChildSpec(name=NAME, argv=argv, env=env, lines=progress.line, ends=True, wave=2)
     with terminal.bar("replaying real baskets") as bar:
         supervisor.start(spec)
         while not supervisor.done(NAME):

@@ -22,7 +22,7 @@ class Terminal:
     def say(self, text: str) -> None:
         """One line that stays."""
         with self._lock:
-            self.console.print(f"  {text}", markup=False)
+            self.console.print(f"  {text}", markup=False, soft_wrap=True)
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
@@ -95,9 +95,8 @@ class Bar:
             self._live.stop()
         if failed is None:
             took = time.monotonic() - self._began
-            self._terminal.console.print(
-                f"[green]✓[/] {self._text} [dim]{self._done:,} in {took:.1f} s[/]"
-            )
+            counted = f"{self._done:,} in " if self._done else ""
+            self._terminal.console.print(f"[green]✓[/] {self._text} [dim]{counted}{took:.1f} s[/]")
 
     def show(self, step: str, done: int, total: int | None) -> None:
         """`done` of `total` pieces of `step`; a line now and then where there is no terminal."""
@@ -106,4 +105,5 @@ class Bar:
             self._live.update(self._task, description=step, completed=done, total=total)
         elif time.monotonic() - self._said > PLAIN_EVERY_S:
             self._said = time.monotonic()
-            self._terminal.say(f"{step}: {done:,}" + (f" of {total:,}" if total else ""))
+            counted = f": {done:,}" + (f" of {total:,}" if total else "") if done else ""
+            self._terminal.say(f"{step}{counted}")

@@ -44,10 +44,14 @@ def clock(text: str) -> datetime:
     return DAY + timedelta(hours=int(hours), minutes=int(minutes), seconds=seconds)
 
 
-def system(id: str, owns: Sequence[str] = (), *, states: Sequence[str] = PHYSICAL, **fields: Any) -> System:
+def system(
+    name: str, owns: Sequence[str] = (), *, states: Sequence[str] = PHYSICAL, **fields: Any
+) -> System:
     """A system that owns the physical states at the locations `owns`."""
-    owned = (Ownership(states=tuple(State(s) for s in states), locations=tuple(owns)),) if owns else ()
-    return System(id=id, connector="files", options={}, locations={}, owns=owned, **fields)
+    owned = (
+        (Ownership(states=tuple(State(s) for s in states), locations=tuple(owns)),) if owns else ()
+    )
+    return System(id=name, connector="files", options={}, locations={}, owns=owned, **fields)
 
 
 def item(sku: str, kind: Any = "simple", decimals: int = 0, tags: Sequence[str] = ()) -> Item:
@@ -55,16 +59,22 @@ def item(sku: str, kind: Any = "simple", decimals: int = 0, tags: Sequence[str] 
 
 
 def channel(
-    id: str, buckets: Mapping[str, Sequence[str]], *, system: str = "shop", mode: Mode = Mode.LIVE, decimals: int = 0
+    name: str,
+    buckets: Mapping[str, Sequence[str]],
+    *,
+    system: str = "shop",
+    mode: Mode = Mode.LIVE,
+    decimals: int = 0,
 ) -> Channel:
     """A channel with its buckets and their locations."""
     return Channel(
-        id=id,
+        id=name,
         system=system,
         mode=mode,
         decimals=decimals,
         buckets=tuple(
-            Bucket(id=name, external="", locations=tuple(places)) for name, places in buckets.items()
+            Bucket(id=name, external="", locations=tuple(places))
+            for name, places in buckets.items()
         ),
     )
 
@@ -104,7 +114,8 @@ def hub(
             items={i.sku: i for i in items or (item("A"),)},
             identifiers=tuple(identifiers),
             parts=tuple(
-                BundlePart(bundle_sku=b, component_sku=c, quantity=Decimal(str(q))) for b, c, q in parts
+                BundlePart(bundle_sku=b, component_sku=c, quantity=Decimal(str(q)))
+                for b, c, q in parts
             ),
         ),
         tolerances=Tolerances(),
@@ -135,14 +146,26 @@ class History:
     entries: list[Any] = field(default_factory=list)
     _ids: Any = field(default_factory=lambda: count(1))
 
-    def event(self, system: str, type: str, at: str | datetime, sku: str | None = "A", quantity: Any = None, **fields: Any) -> "History":
+    def event(
+        self,
+        system: str,
+        kind: str,
+        at: str | datetime,
+        sku: str | None = "A",
+        quantity: Any = None,
+        **fields: Any,
+    ) -> "History":
         moment = clock(at) if isinstance(at, str) else at
-        times = {k: clock(v) for k, v in fields.items() if k in ("expires_at", "expected_at") and isinstance(v, str)}
+        times = {
+            k: clock(v)
+            for k, v in fields.items()
+            if k in ("expires_at", "expected_at") and isinstance(v, str)
+        }
         row = dict.fromkeys(EVENTS_SCHEMA.names)
         row |= {
             "system": system,
             "event_id": f"e{next(self._ids):04}",
-            "type": type,
+            "type": kind,
             "occurred_at": moment,
             "received_at": moment,
             "item": sku,
@@ -155,12 +178,23 @@ class History:
         return self
 
     def snapshot(
-        self, system: str, at: str | datetime, levels: Mapping[tuple[str, str], Mapping[str, Any]], *, complete: bool = False, held: Iterable[tuple[str, str]] = ()
+        self,
+        system: str,
+        at: str | datetime,
+        levels: Mapping[tuple[str, str], Mapping[str, Any]],
+        *,
+        complete: bool = False,
+        held: Iterable[tuple[str, str]] = (),
     ) -> "History":
         """`levels` are units by (sku, location) and state; `held` ones are in quarantine."""
         moment = clock(at) if isinstance(at, str) else at
         rows = [
-            (sku, place, {s: None if v is None else int(Decimal(str(v)) * 1000) for s, v in states.items()}, False)
+            (
+                sku,
+                place,
+                {s: None if v is None else int(Decimal(str(v)) * 1000) for s, v in states.items()},
+                False,
+            )
             for (sku, place), states in levels.items()
         ]
         rows += [(sku, place, {}, True) for sku, place in held]
@@ -169,8 +203,12 @@ class History:
         )
         self.entries.append(
             Snapshot(
-                system=system, as_of=moment, complete=complete, states=carried,
-                source=f"s{next(self._ids):04}", rows=tuple(rows),
+                system=system,
+                as_of=moment,
+                complete=complete,
+                states=carried,
+                source=f"s{next(self._ids):04}",
+                rows=tuple(rows),
             )
         )
         return self

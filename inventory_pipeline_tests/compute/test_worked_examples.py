@@ -1,5 +1,6 @@
 """The worked examples of SEMANTICS §10, as written there."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -16,7 +17,6 @@ from inventory_pipeline_tests.compute.hubs import (
     sells,
     system,
 )
-from datetime import timedelta
 
 
 def only(engine, table):
@@ -32,7 +32,12 @@ def test_a_the_whole_waterfall(tmp_path):
         ),
         rules=rules(
             {"kind": "safety_stock", "skus": ("*",), "locations": ("dc",), "units": 2},
-            {"kind": "location_reserve", "locations": ("nyc",), "units": 1, "except_channels": ("pickup",)},
+            {
+                "kind": "location_reserve",
+                "locations": ("nyc",),
+                "units": 1,
+                "except_channels": ("pickup",),
+            },
             {"kind": "protect", "for_channel": "wholesale", "skus": ("A*",), "units": 5},
             {"kind": "buffer", "channels": ("web",), "percent": 10},
         ),
@@ -41,7 +46,9 @@ def test_a_the_whole_waterfall(tmp_path):
         History()
         .snapshot("wms", "08:00", {("A", "dc"): {"on_hand": 40, "damaged": 1}})
         .snapshot("pos", "08:00", {("A", "nyc"): {"on_hand": 5}})
-        .event("shop", "order_placed", "08:05", quantity=4, order_id="1", line_id="1", location="dc")
+        .event(
+            "shop", "order_placed", "08:05", quantity=4, order_id="1", line_id="1", location="dc"
+        )
     )
     with computed(acme, said, "09:00", tmp_path) as engine:
         row = next(r for r in engine.ats().to_pylist() if r["channel"] == "web")
@@ -70,8 +77,12 @@ def test_c_a_unit_is_never_offered_twice_between_shop_and_warehouse(tmp_path):
     said = (
         History()
         .snapshot("wms", "08:00", {("A", "dc"): {"on_hand": 10}})
-        .event("shop", "order_placed", "08:05", quantity=2, order_id="1", line_id="1", location="dc")
-        .event("shop", "order_fulfilled", "09:00", quantity=2, order_id="1", line_id="1", location="dc")
+        .event(
+            "shop", "order_placed", "08:05", quantity=2, order_id="1", line_id="1", location="dc"
+        )
+        .event(
+            "shop", "order_fulfilled", "09:00", quantity=2, order_id="1", line_id="1", location="dc"
+        )
     )
     with computed(hub(), said, "09:15", tmp_path) as engine:
         line = only(engine, "order_lines")
@@ -88,7 +99,9 @@ def test_d_what_is_shipped_stays_shipped_after_cancels_and_failed_payments(tmp_p
     said = (
         History()
         .snapshot("wms", "08:00", {("A", "dc"): {"on_hand": 10}})
-        .event("shop", "order_placed", "08:05", quantity=3, order_id="1", line_id="1", location="dc")
+        .event(
+            "shop", "order_placed", "08:05", quantity=3, order_id="1", line_id="1", location="dc"
+        )
         .event("wms", "goods_issued", "08:10", quantity=1, order_id="1", line_id="1", location="dc")
     )
     endings = [
@@ -98,8 +111,8 @@ def test_d_what_is_shipped_stays_shipped_after_cancels_and_failed_payments(tmp_p
     ]
     with computed(hub(), said, "09:00", tmp_path) as engine:
         assert only(engine, "order_lines")["open_milli"] == 2_000
-    for type, at in endings:
-        said.event("shop", type, at, None, order_id="1")
+    for kind, at in endings:
+        said.event("shop", kind, at, None, order_id="1")
         with computed(hub(), said, "09:00", tmp_path) as engine:
             line = only(engine, "order_lines")
             assert (line["open_milli"], line["shipped_milli"]) == (0, 1_000)

@@ -194,6 +194,17 @@ def test_one_refused_item_does_not_stop_the_others(bench):
     assert bench.channel.writes == [("C", 1)]
 
 
+def test_a_stale_item_does_not_hold_up_the_rest_of_its_batch(bench):
+    settle(bench)
+    bench.channel.all_or_nothing = True
+    bench.channel.levels["A"] = 3
+    bench.want(A=1, B=4)
+    report = bench.push()
+    assert ("B", 4) in bench.channel.writes
+    assert report.stale == 1
+    assert bench.channel.levels == {"A": 1, "B": 4, "C": 0}
+
+
 def test_a_listing_that_the_channel_does_not_have_is_reported_and_asked_again_later(bench):
     del bench.channel.levels["C"]
     bench.want(A=10, C=5)

@@ -1,7 +1,7 @@
 """Hubs and histories that hypothesis makes up: small, dense and full of ties."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,7 @@ from inventory_pipeline.config.policy import AutoBuffer, Hub, Identifier, Owners
 from inventory_pipeline.core.vocabulary import Mode, State
 from inventory_pipeline_tests.compute import hubs
 from inventory_pipeline_tests.compute.hubs import DAY, History, Snapshot
+from inventory_pipeline_tests.properties.reference_stock import OF_BUNDLES
 
 PLACES = ("dc", "nyc", "lax")
 SYSTEMS = ("wms", "pos", "shop", "erp")
@@ -31,9 +32,24 @@ PLACE = st.sampled_from(PLACES)
 MAYBE_PLACE = st.none() | PLACE
 MAYBE_CHANNEL = st.sampled_from((None, *CHANNELS, "unheard-of"))
 SKUS = st.sampled_from([item.sku for item in ITEMS])
-UNITS = st.integers(0, 12)
+UNITS = st.integers(0, 24).map(lambda halves: Decimal(halves) / 2)
+AUTO = AutoBuffer(factor=Decimal("1.5"), max_units=Decimal(4), window=timedelta(hours=2))
+KINDS = (
+    *("safety_stock", "location_reserve", "buffer", "share", "cap", "min_display", "exclude"),
+    *("bundle", "protect", "protect", "contract", "backorder", "preorder", "preorder"),
+)
 SELECTORS = st.sampled_from(
-    [None, ("*",), ("A",), ("KIT*",), ("tag:hot",), ("B", "C"), ("?",), ("A", "tag:hot"), ("nothing",)]
+    [
+        None,
+        ("*",),
+        ("A",),
+        ("KIT*",),
+        ("tag:hot",),
+        ("B", "C"),
+        ("?",),
+        ("A", "tag:hot"),
+        ("nothing",),
+    ]
 )
 
 
@@ -69,7 +85,9 @@ def systems(draw: Any) -> tuple[Any, ...]:
             hubs.system(system),
             owns=tuple(owned[system]),
             lag=draw(st.sampled_from([0, 0, 30, 45])) * timedelta(minutes=1),
-            orders=draw(st.sampled_from(["count", "count", "ignore"])) if system == "erp" else "count",
+            orders=draw(st.sampled_from(["count", "count", "ignore"]))
+            if system == "erp"
+            else "count",
         )
         for system in SYSTEMS
     )
@@ -112,11 +130,10 @@ def identifiers(draw: Any) -> tuple[Identifier, ...]:
 
 @st.composite
 def written_rules(draw: Any) -> list[Rule]:
-    kinds = st.sampled_from(
-        ["safety_stock", "location_reserve", "buffer", "share", "cap", "min_display", "exclude", "bundle",
-         "protect", "protect", "contract", "backorder", "preorder", "preorder"]
-    )  # fmt: skip
-    return [draw(rules(kind, order)) for order, kind in enumerate(draw(st.lists(kinds, max_size=8)))]
+    kinds = st.sampled_from(KINDS)
+    return [
+        draw(rules(kind, order)) for order, kind in enumerate(draw(st.lists(kinds, max_size=8)))
+    ]
 
 
 @st.composite
@@ -124,25 +141,26 @@ def rules(draw: Any, kind: str, order: int) -> Rule:
     units = Decimal(draw(st.sampled_from(["0", "1", "2", "2.5", "5", "20"])))
     percent = Decimal(draw(st.sampled_from(["0", "10", "33.3333", "50", "100"])))
     locations = draw(st.none() | st.lists(PLACE, min_size=1, max_size=2, unique=True).map(tuple))
-    for_channel = draw(st.sampled_from(CHANNELS))
+    amounts = st.sampled_from([{"units": units}, *[{"percent": percent}] * 2, {"auto": AUTO}])
+    claim = {
+        "units": units,
+        "for_channel": draw(st.sampled_from(CHANNELS)),
+        "locations": locations,
+    }
     of_kind: dict[str, Any] = {
         "safety_stock": {"units": units, "locations": locations},
         "location_reserve": {"units": units, "locations": locations},
-        "buffer": draw(
-            st.sampled_from([{"units": units}, {"percent": percent}, {"percent": percent}, {"auto": _AUTO}])
-        ),
+        "buffer": draw(amounts),
         "share": {"percent": percent},
         "cap": {"units": units},
         "min_display": {"units": units},
         "exclude": {},
         "bundle": {"fulfilment": draw(st.sampled_from(["split", "same_location"]))},
-        "protect": {"units": units, "for_channel": for_channel, "locations": locations},
-        "contract": {
-            "units": units, "for_channel": for_channel, "locations": locations, "exclusive": draw(st.booleans()),
-        },
+        "protect": claim,
+        "contract": {**claim, "exclusive": draw(st.booleans())},
         "backorder": {"limit": units},
         "preorder": {"limit": units * 4, "horizon": draw(st.integers(0, 6)) * STEP},
-    }[kind]  # fmt: skip
+    }[kind]
     if kind not in ("protect", "contract"):
         picked = st.sampled_from([None, None, ("web",), ("web/main", "market"), ("till/side",)])
         of_kind["channels"] = draw(picked)
@@ -160,25 +178,67 @@ def rules(draw: Any, kind: str, order: int) -> Rule:
     )
 
 
-_AUTO = AutoBuffer(factor=Decimal("1.5"), max_units=Decimal(4), window=timedelta(hours=2))
+ORDER = st.fixed_dictionaries({"order_id": st.sampled_from(["1", "1", "2"])})
+ORDER_LINE = st.fixed_dictionaries(
+    {"order_id": st.sampled_from(["1", "1", "2"]), "line_id": st.sampled_from("ab")}
+)
+HERE = st.fixed_dictionaries({"location": PLACE})
+THERE = st.fixed_dictionaries({"location": PLACE, "to_location": PLACE})
+NOTHING = st.just({})
+REFERENCE = st.fixed_dictionaries(
+    {"reference": st.sampled_from(["po-1", "po-2"]), "expected_at": st.none() | MOMENTS}
+)
+DISPOSITION = st.sampled_from(["restock", "inspect", "discard"])
+HOLD = st.sampled_from(["h1", "h2", "h3"])
 
-EVENT_TYPES = st.sampled_from(
-    ["goods_expected", "goods_received", "goods_issued", "goods_issued", "transfer_shipped", "transfer_received",
-     "counted", "adjusted", "damaged", "quality_held", "reserved", "reserved", "reservation_released",
-     "order_placed", "order_placed", "order_placed", "order_adjusted", "order_cancelled", "payment_failed",
-     "payment_recovered", "order_fulfilled", "order_fulfilled", "fulfilment_cancelled", "returned", "pos_sale"]
-)  # fmt: skip
-BUNDLE_TYPES = (
-    "reserved", "goods_issued", "pos_sale", "returned", "order_placed", "order_adjusted", "order_cancelled",
-    "order_fulfilled", "fulfilment_cancelled",
-)  # fmt: skip
+
+def together(*parts: Any) -> Any:
+    return st.tuples(*parts).map(lambda drawn: {k: v for part in drawn for k, v in part.items()})
+
+
+# The fields of each event type beside item and quantity; a type stands as often as it should come.
+FIELDS = {
+    "goods_expected": together(HERE, REFERENCE),
+    "goods_received": together(HERE, NOTHING | REFERENCE),
+    "goods_issued": together(HERE, NOTHING | ORDER_LINE | ORDER_LINE),
+    "transfer_shipped": together(THERE, REFERENCE),
+    "transfer_received": together(THERE, REFERENCE),
+    "counted": HERE,
+    "adjusted": HERE,
+    "damaged": HERE,
+    "quality_held": HERE,
+    "reserved": st.fixed_dictionaries(
+        {
+            "reservation_id": HOLD,
+            "location": MAYBE_PLACE,
+            "channel": MAYBE_CHANNEL,
+            "expires_at": st.none() | MOMENTS,
+        }
+    ),
+    "reservation_released": st.fixed_dictionaries({"reservation_id": HOLD}),
+    "order_placed": together(
+        ORDER_LINE, st.fixed_dictionaries({"location": MAYBE_PLACE, "channel": MAYBE_CHANNEL})
+    ),
+    "order_adjusted": ORDER_LINE,
+    "order_cancelled": ORDER_LINE | ORDER_LINE | ORDER,
+    "payment_failed": ORDER,
+    "payment_recovered": ORDER,
+    "order_fulfilled": together(HERE, ORDER_LINE),
+    "fulfilment_cancelled": together(HERE, ORDER_LINE),
+    "returned": together(HERE, st.fixed_dictionaries({"disposition": DISPOSITION})),
+    "pos_sale": HERE,
+}
+OFTEN = ("order_placed", "order_placed", "order_fulfilled", "goods_issued", "reserved")
+EVENT_TYPES = st.sampled_from((*FIELDS, *OFTEN))
+WITHOUT_ITEM = ("reservation_released", "payment_failed", "payment_recovered")
+SIGNED = ("adjusted", "damaged", "quality_held", "order_adjusted")
 
 
 @st.composite
 def histories(draw: Any) -> History:
     """Events and snapshots in an order of arrival that has nothing to do with their times."""
     history = History()
-    for what in draw(st.lists(st.sampled_from("seeeeeee"), min_size=1, max_size=20)):
+    for what in draw(st.lists(st.sampled_from("seeeeeee"), min_size=1, max_size=30)):
         if what == "s":
             add_snapshot(draw, history)
         else:
@@ -204,46 +264,19 @@ def add_snapshot(draw: Any, history: History) -> None:
 
 
 def add_event(draw: Any, history: History) -> None:
-    type = draw(EVENT_TYPES)
-    sku = draw(SKUS if type in BUNDLE_TYPES else st.sampled_from(SIMPLE))
-    quantity: Any = draw(UNITS)
-    fields: dict[str, Any] = {"location": draw(PLACE)}
-    orders = {"order_id": draw(st.sampled_from(["1", "1", "2"])), "line_id": draw(st.sampled_from("ab"))}
-    if type in ("adjusted", "damaged", "quality_held", "order_adjusted"):
-        quantity -= draw(st.integers(0, 8))
-    if type.startswith(("goods_", "transfer_")):
-        fields["reference"] = draw(st.sampled_from(["po-1", "po-2"]))
-        fields["expected_at"] = draw(st.none() | MOMENTS)
-    match type:
-        case "goods_received":
-            fields["reference"] = draw(st.sampled_from([None, "po-1", "po-2"]))
-        case "goods_issued":
-            fields |= draw(st.sampled_from([{}, orders, orders, orders]))
-        case "transfer_shipped" | "transfer_received":
-            fields["to_location"] = draw(PLACE)
-        case "returned":
-            fields["disposition"] = draw(st.sampled_from(["restock", "inspect", "discard"]))
-        case "reserved":
-            fields["location"] = draw(MAYBE_PLACE)
-            fields["channel"] = draw(MAYBE_CHANNEL)
-            fields["reservation_id"] = draw(st.sampled_from(["h1", "h2", "h3"]))
-            fields["expires_at"] = draw(st.none() | MOMENTS)
-        case "reservation_released":
-            sku, quantity = None, None
-            fields = {"reservation_id": draw(st.sampled_from(["h1", "h2"]))}
-        case "payment_failed" | "payment_recovered":
-            sku, quantity, fields = None, None, {"order_id": orders["order_id"]}
-        case "order_placed":
-            fields = {**orders, "location": draw(MAYBE_PLACE), "channel": draw(MAYBE_CHANNEL)}
-        case "order_adjusted":
-            fields = orders
-        case "order_cancelled":
-            fields = draw(st.sampled_from([orders, orders, {"order_id": orders["order_id"]}]))
-            quantity = draw(st.sampled_from([None, quantity, quantity]))
-            sku = draw(st.sampled_from([None, sku]))
-        case "order_fulfilled" | "fulfilment_cancelled":
-            fields |= orders
-    history.event(draw(st.sampled_from(SYSTEMS)), type, draw(MOMENTS), sku, quantity, **fields)
+    kind = draw(EVENT_TYPES)
+    sku: str | None = draw(SKUS if kind in OF_BUNDLES else st.sampled_from(SIMPLE))
+    quantity: Decimal | None = draw(UNITS)
+    if kind in SIGNED:
+        quantity -= draw(UNITS)
+    if kind in WITHOUT_ITEM:
+        sku = quantity = None
+    if kind == "order_cancelled":
+        sku = draw(st.sampled_from([sku, None]))
+        quantity = draw(st.sampled_from([quantity, quantity, None]))
+    history.event(
+        draw(st.sampled_from(SYSTEMS)), kind, draw(MOMENTS), sku, quantity, **draw(FIELDS[kind])
+    )
 
 
 def split(entries: list[Any]) -> tuple[list[Any], list[Snapshot]]:
@@ -252,7 +285,3 @@ def split(entries: list[Any]) -> tuple[list[Any], list[Snapshot]]:
         [e for e in entries if not isinstance(e, Snapshot)],
         [e for e in entries if isinstance(e, Snapshot)],
     )
-
-
-def moment_after(minutes: int) -> datetime:
-    return DAY + timedelta(minutes=minutes)

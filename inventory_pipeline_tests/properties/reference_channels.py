@@ -19,7 +19,7 @@ QUARTER = timedelta(minutes=15)
 
 @dataclass(frozen=True, kw_only=True)
 class Waterfall:
-    """The terms that are compared, in base units; `shown` is in the channel's own unit."""
+    """The terms that are compared, in base units; `shown` in the channel's own unit."""
 
     pool: Fraction
     protected_for_others: Fraction
@@ -35,7 +35,9 @@ class Waterfall:
 class Reference:
     """Everything of SEMANTICS §3 to §6 for one hub, history and moment."""
 
-    def __init__(self, hub: Hub, events: Sequence[Any], snapshots: Sequence[Any], at: datetime) -> None:
+    def __init__(
+        self, hub: Hub, events: Sequence[Any], snapshots: Sequence[Any], at: datetime
+    ) -> None:
         self.hub = hub
         self.at = at
         self.events = events
@@ -71,10 +73,16 @@ class Reference:
         )
 
     def winner(
-        self, kind: str, channel: Channel, bucket: Bucket, sku: str, *,
-        local: bool | None = None, location: str | None = None,
+        self,
+        kind: str,
+        channel: Channel,
+        bucket: Bucket,
+        sku: str,
+        *,
+        local: bool | None = None,
+        location: str | None = None,
     ) -> Rule | None:
-        """The one rule of a kind that applies; `local` tells safety stock of a place from the network's."""
+        """The one rule of a kind that applies; `local` tells place from network safety stock."""
         item = self.hub.catalog.items[sku]
         best: tuple[Any, Rule] | None = None
         for rule in self.hub.rules:
@@ -82,7 +90,11 @@ class Reference:
                 continue
             if local is not None and (rule.locations is not None) != local:
                 continue
-            if location is not None and rule.locations is not None and location not in rule.locations:
+            if (
+                location is not None
+                and rule.locations is not None
+                and location not in rule.locations
+            ):
                 continue
             by_sku, by_channel = sku_rank(rule, item), channel_rank(rule, channel.id, bucket.id)
             if by_sku is None or by_channel is None:
@@ -94,12 +106,14 @@ class Reference:
 
     def matching(self, kind: str, sku: str) -> Iterator[Rule]:
         for rule in self.hub.rules:
-            if rule.kind == kind and self.counts(rule):
-                if sku_rank(rule, self.hub.catalog.items[sku]) is not None:
-                    yield rule
+            matches = sku_rank(rule, self.hub.catalog.items[sku]) is not None
+            if rule.kind == kind and self.counts(rule) and matches:
+                yield rule
 
     def places(self, channel: str) -> set[str]:
-        return {place for bucket in self.hub.channels[channel].buckets for place in bucket.locations}
+        return {
+            place for bucket in self.hub.channels[channel].buckets for place in bucket.locations
+        }
 
     def reaches(self, rule: Rule, bucket: Bucket) -> bool:
         places = self.places(rule.for_channel) if rule.locations is None else set(rule.locations)
@@ -188,7 +202,10 @@ class Reference:
             events = [e for e in self.stock.of_line(key) if e["sku"] in (sku, None)]
 
             def units(*types: str, among: Sequence[Any] = events) -> Fraction:
-                return sum((Fraction(e["quantity_milli"] or 0, 1000) for e in among if e["type"] in types), ZERO)
+                return sum(
+                    (Fraction(e["quantity_milli"] or 0, 1000) for e in among if e["type"] in types),
+                    ZERO,
+                )
 
             if self.stock.cancelled_whole(key):
                 proofs = {
@@ -236,9 +253,9 @@ class Reference:
             value = _down(Fraction(share.percent) / 100 * value, self.step(sku))
         after_share = value
         for contract in self.matching("contract", sku):
-            if contract.for_channel == channel.id and contract.exclusive:
-                if self.reaches(contract, bucket):
-                    value = min(value, self.left(contract, sku))
+            own = contract.for_channel == channel.id and contract.exclusive
+            if own and self.reaches(contract, bucket):
+                value = min(value, self.left(contract, sku))
         after_contract = value
         if backorder := self.winner("backorder", channel, bucket, sku):
             value += Fraction(backorder.limit)
@@ -251,9 +268,15 @@ class Reference:
         if self.winner("exclude", channel, bucket, sku):
             value = ZERO
         return Waterfall(
-            pool=pool, protected_for_others=protected, after_protect=after_protect, buffer=buffer,
-            after_share=after_share, after_contract=after_contract, after_preorder=after_preorder,
-            available=max(ZERO, value), shown=self.shown(channel, sku, max(ZERO, value)),
+            pool=pool,
+            protected_for_others=protected,
+            after_protect=after_protect,
+            buffer=buffer,
+            after_share=after_share,
+            after_contract=after_contract,
+            after_preorder=after_preorder,
+            available=max(ZERO, value),
+            shown=self.shown(channel, sku, max(ZERO, value)),
         )
 
     def preorder(self, channel: Channel, bucket: Bucket, sku: str, value: Fraction) -> Fraction:
@@ -320,7 +343,10 @@ class Reference:
     def sold(self, bucket: Bucket, sku: str, window: timedelta) -> Fraction:
         total = ZERO
         for e in self.stock.events:
-            if e["type"] not in ("order_placed", "pos_sale") or e["occurred_at"] <= self.at - window:
+            if (
+                e["type"] not in ("order_placed", "pos_sale")
+                or e["occurred_at"] <= self.at - window
+            ):
                 continue
             units = dict(self.stock.components(e)).get(sku, ZERO)
             if e["sku"] == sku:

@@ -1,4 +1,4 @@
-"""SEMANTICS §3 to §5 in plain Python, one sentence after the other: slow, and meant to be read beside it.
+"""SEMANTICS §3 to §5 in plain Python, sentence by sentence: slow, and meant to be read beside it.
 
 Quantities are exact fractions of units. Nothing here looks at sql/.
 """
@@ -17,7 +17,13 @@ from inventory_pipeline.core.vocabulary import State
 Event = Mapping[str, Any]
 STATES = ("on_hand", "damaged", "quality_control", "committed", "reserved", "incoming")
 PHYSICAL = ("on_hand", "damaged", "quality_control", "incoming")
-LINE_EVENTS = ("order_placed", "order_adjusted", "order_cancelled", "order_fulfilled", "fulfilment_cancelled")
+LINE_EVENTS = (
+    "order_placed",
+    "order_adjusted",
+    "order_cancelled",
+    "order_fulfilled",
+    "fulfilment_cancelled",
+)
 ORDER_EVENTS = (*LINE_EVENTS, "payment_failed", "payment_recovered")
 OBSERVED_ONLY = (*ORDER_EVENTS, "reserved", "reservation_released")
 OF_BUNDLES = (*LINE_EVENTS, "reserved", "goods_issued", "pos_sale", "returned")
@@ -54,7 +60,9 @@ class Posting:
 class Stock:
     """Positions and order lines of one hub at one moment."""
 
-    def __init__(self, hub: Hub, events: Sequence[Event], snapshots: Sequence[Any], at: datetime) -> None:
+    def __init__(
+        self, hub: Hub, events: Sequence[Event], snapshots: Sequence[Any], at: datetime
+    ) -> None:
         self.hub = hub
         self.at = at
         self.snapshots = [s for s in snapshots if s.as_of <= at]
@@ -79,7 +87,7 @@ class Stock:
         return flat
 
     def components(self, event: Event) -> Iterator[tuple[str, Fraction]]:
-        """(component, units) of an event on an item; a bundle explodes where it may be named at all."""
+        """(component, units) of an event; a bundle explodes where it may be named at all."""
         if event["sku"] is None:
             return
         units = Fraction(event["quantity_milli"] or 0, 1000)
@@ -123,11 +131,11 @@ class Stock:
             ):
                 said.append((place, Fraction(0)))
         if state == "on_hand":
+            of_count = ("counted", owner, location, sku)
             for e in self.events:
-                if e["type"] == "counted" and e["system"] == owner and e["location"] == location:
-                    if e["sku"] == sku:
-                        place = (e["occurred_at"], 1, e["event_id"])
-                        said.append((place, Fraction(e["quantity_milli"], 1000)))
+                if (e["type"], e["system"], e["location"], e["sku"]) == of_count:
+                    place = (e["occurred_at"], 1, e["event_id"])
+                    said.append((place, Fraction(e["quantity_milli"], 1000)))
         if not said:
             return Fraction(0), None
         place, value = max(said, key=lambda pair: pair[0])
@@ -145,32 +153,38 @@ class Stock:
                 for state, location, quantity in self._effects(e, sku, units):
                     if self.owns(e["system"], state, location):
                         yield Posting(
-                            state=state, sku=sku, location=location,
-                            occurred_at=e["occurred_at"], quantity=quantity,
+                            state=state,
+                            sku=sku,
+                            location=location,
+                            occurred_at=e["occurred_at"],
+                            quantity=quantity,
                         )
 
     def _effects(self, e: Event, sku: str, q: Fraction) -> list[tuple[str, str, Fraction]]:
         here, there = e["location"], e["to_location"]
-        match e["type"]:
-            case "goods_received" | "adjusted":
-                return [("on_hand", here, q)]
-            case "goods_issued" | "pos_sale" | "transfer_shipped":
-                return [("on_hand", here, -q)]
-            case "transfer_received":
-                return [("on_hand", there, q)]
-            case "damaged":
-                return [("damaged", here, q)]
-            case "quality_held":
-                return [("quality_control", here, q)]
-            case "returned" if e["disposition"] == "restock":
-                return [("on_hand", here, q)]
-            case "returned" if e["disposition"] == "inspect":
-                return [("on_hand", here, q), ("quality_control", here, q)]
-            case "order_fulfilled" if not self.proved_there(e, sku):
-                return [("on_hand", here, -q)]
-            case "fulfilment_cancelled" if not self.proved_there(e, sku):
-                return [("on_hand", here, q)]
-        return []
+        proved = e["type"] in ("order_fulfilled", "fulfilment_cancelled") and self.proved_there(
+            e, sku
+        )
+        posts = {
+            "goods_received": [("on_hand", here, q)],
+            "goods_issued": [("on_hand", here, -q)],
+            "transfer_shipped": [("on_hand", here, -q)],
+            "transfer_received": [("on_hand", there, q)],
+            "adjusted": [("on_hand", here, q)],
+            "damaged": [("damaged", here, q)],
+            "quality_held": [("quality_control", here, q)],
+            "pos_sale": [("on_hand", here, -q)],
+            "order_fulfilled": [] if proved else [("on_hand", here, -q)],
+            "fulfilment_cancelled": [] if proved else [("on_hand", here, q)],
+        }
+        if e["type"] == "returned":
+            restocked = [("on_hand", here, q)]
+            return {
+                "restock": restocked,
+                "inspect": [*restocked, ("quality_control", here, q)],
+                "discard": [],
+            }[e["disposition"]]
+        return posts.get(e["type"], [])
 
     # References
 
@@ -203,7 +217,9 @@ class Stock:
                 and e["type"] == "transfer_shipped"
                 and self.owns(e["system"], "on_hand", e["location"])
             ]
-        return sorted(counting, key=lambda e: (e["occurred_at"], not adds(e), e["event_id"], e["system"]))
+        return sorted(
+            counting, key=lambda e: (e["occurred_at"], not adds(e), e["event_id"], e["system"])
+        )
 
     def _replayed(self, reports: list[Event]) -> tuple[list[Fraction], Fraction]:
         """What each report posts to incoming, and what stays open."""
@@ -219,8 +235,11 @@ class Stock:
         for (_, destination, sku), reports in self._reports.items():
             for e, quantity in zip(reports, self._replayed(reports)[0], strict=True):
                 yield Posting(
-                    state="incoming", sku=sku, location=destination,
-                    occurred_at=e["occurred_at"], quantity=quantity,
+                    state="incoming",
+                    sku=sku,
+                    location=destination,
+                    occurred_at=e["occurred_at"],
+                    quantity=quantity,
                 )
 
     def due(self, sku: str, location: str, until: datetime) -> Fraction:
@@ -413,11 +432,17 @@ class Stock:
             first = max(Fraction(0), ordered - s["order_cancelled"] - shipped_any)
             awaiting = max(Fraction(0), min(shipped_any, ordered) - shipped)
             yield Line(
-                system=key[0], order_id=key[1], line_id=key[2], sku=sku, item=item,
+                system=key[0],
+                order_id=key[1],
+                line_id=key[2],
+                sku=sku,
+                item=item,
                 location=self.latest(placed, "location"),
                 channel=self.latest(placed, "channel"),
                 first_event_at=min(e["occurred_at"] for e in events),
                 first_placed_at=min(e["occurred_at"] for e in placed),
-                shipped=shipped, shipped_any=shipped_any, awaiting=awaiting,
+                shipped=shipped,
+                shipped_any=shipped_any,
+                awaiting=awaiting,
                 open=(Fraction(0) if released else first) + awaiting,
             )

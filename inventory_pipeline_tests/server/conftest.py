@@ -88,7 +88,9 @@ class Receiver:
         self.app = app
         self.http = httpx.Client(base_url=url, timeout=20)
 
-    def send(self, body: bytes, *, signature: str | None = None, to: str = "shop") -> httpx.Response:
+    def send(
+        self, body: bytes, *, signature: str | None = None, to: str = "shop"
+    ) -> httpx.Response:
         signed = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
         headers = {"X-Signature": signed if signature is None else signature, "X-Delivery": "d1"}
         return self.http.post(f"/hooks/{to}", content=body, headers=headers)
@@ -137,7 +139,8 @@ def listening(app: object) -> Iterator[str]:
     thread.start()
     deadline = datetime.now(UTC) + timedelta(seconds=15)
     while not server.started:
-        assert thread.is_alive() and datetime.now(UTC) < deadline, "the server did not start"
+        assert thread.is_alive(), "the server ended"
+        assert datetime.now(UTC) < deadline, "the server did not start"
     port = server.servers[0].sockets[0].getsockname()[1]
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True

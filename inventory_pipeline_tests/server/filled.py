@@ -11,7 +11,7 @@ LISTINGS = 60
 
 
 def fill(pg: Postgres) -> None:
-    """Two channels, one with trouble; feeds, one failing; quarantine, snapshots, variances, pushes."""
+    """Two channels, one with trouble; feeds, one failing; quarantine and all the rest."""
     with pg.connection() as c:
         _ledger(c)
         _outbox(c)
@@ -32,7 +32,8 @@ def _ledger(c) -> None:
             "INSERT INTO hub.ledger (ledger_offset, kind, system, event_id, type, occurred_at,"
             " received_at, item, sku, quantity_milli, location, order_id, line_id, channel,"
             " mapping_version, source, position) VALUES"
-            " (%s, 'event', %s, %s, %s, %s, %s, 'SHIRT-S', 'SHIRT-S', %s, %s, %s, %s, %s, 1, %s, %s)",
+            " (%s, 'event', %s, %s, %s, %s, %s, 'SHIRT-S', 'SHIRT-S', %s, %s, %s, %s, %s, 1,"
+            " %s, %s)",
             (
                 number, "shop" if number % 3 else "wms", f"e{number}",
                 "order_placed" if number % 3 else "goods_received", at, at + timedelta(seconds=1),
@@ -100,7 +101,8 @@ def _feeds(c) -> None:
         c.execute(
             "INSERT INTO hub.snapshots (system, feed, source, key, as_of, status, reason, message,"
             " data_rows, quarantined_rows, landed_at) VALUES"
-            " ('wms', 'wms', %(key)s, %(key)s, %(at)s, %(status)s, %(reason)s, %(message)s, 1840, 2,"
+            " ('wms', 'wms', %(key)s, %(key)s, %(at)s, %(status)s, %(reason)s, %(message)s, 1840,"
+            " 2,"
             " %(at)s)",
             {
                 "key": f"landing/2026-03-02-{minutes}.csv", "at": NOW - timedelta(minutes=minutes),

@@ -31,7 +31,7 @@ class Page(HTMLParser):
             self.open.append(tag)
 
     def handle_endtag(self, tag) -> None:
-        assert self.open and self.open[-1] == tag, f"</{tag}> inside {self.open}"
+        assert self.open[-1:] == [tag], f"</{tag}> inside {self.open}"
         self.open.pop()
 
     def handle_data(self, data) -> None:

@@ -1,5 +1,6 @@
 """Webhooks over real HTTP into a real Postgres."""
 
+import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -174,10 +175,8 @@ class Gate:
 
         self.shut = True
         for one in self._open:
-            try:
+            with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         self._open.clear()
 
     def _accept(self) -> None:

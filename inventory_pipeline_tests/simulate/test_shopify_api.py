@@ -136,7 +136,8 @@ def test_the_same_key_with_other_variables_is_refused(shop):
     assert shop.shows("101") == 7
 
 
-def test_a_key_is_remembered_over_a_kill(shop):
+def test_a_key_is_remembered_over_a_kill(start):
+    shop = start("shopify", process=True)
     first = set_quantities(shop, "k1", quantity(101, 7, 10))
     shop.kill()
     shop.start()
@@ -147,7 +148,11 @@ def test_a_key_is_remembered_over_a_kill(shop):
     ("quantities", "more", "code"),
     [
         ([quantity(999, 1, None)], {}, "INVALID_INVENTORY_ITEM"),
-        ([quantity(101, 1, None) | {"locationId": "gid://shopify/Location/9"}], {}, "INVALID_LOCATION"),
+        (
+            [quantity(101, 1, None) | {"locationId": "gid://shopify/Location/9"}],
+            {},
+            "INVALID_LOCATION",
+        ),
         ([quantity(101, 1_000_000_001, None)], {}, "INVALID_QUANTITY_TOO_HIGH"),
         ([quantity(101, -1_000_000_001, None)], {}, "INVALID_QUANTITY_TOO_LOW"),
         ([quantity(101, -1, None)], {"name": "on_hand"}, "INVALID_QUANTITY_NEGATIVE"),

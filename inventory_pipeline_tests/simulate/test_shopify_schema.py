@@ -1,4 +1,4 @@
-"""The simulated Shopify offers a part of the real schema: checked against Shopify's own introspection."""
+"""The simulated Shopify offers a part of the real schema, checked against its introspection."""
 
 import gzip
 import json

@@ -44,7 +44,9 @@ def test_a_fulfilment_and_a_cancellation_are_told_too(start, listener):
     shop.client.post("/storefront/orders/32/cancel")
     told = {(h.headers["x-shopify-topic"], h.json["id"]): h.json for h in listener.wait_for(4)}
     shipped = told["orders/fulfilled", 31]["fulfillments"]
-    assert [(part["location_id"], part["line_items"][0]["quantity"]) for part in shipped] == [(1, 2)]
+    assert [(part["location_id"], part["line_items"][0]["quantity"]) for part in shipped] == [
+        (1, 2)
+    ]
     assert told["orders/cancelled", 32]["cancelled_at"] is not None
 
 
@@ -61,7 +63,7 @@ def test_what_is_not_heard_is_sent_again_as_it_was(start, listener):
 
 def test_what_is_not_heard_outlives_a_kill(start, listener):
     listener.failing = 10_000
-    shop = start("shopify", *hooks(listener))
+    shop = start("shopify", *hooks(listener), process=True)
     shop.order("31", ("101", 2))
     listener.wait_for(1)
     shop.kill()
@@ -89,8 +91,8 @@ def test_which_events_come_twice_depends_on_the_orders_alone(start, listener, tm
             shop.order(str(100 + number), ("101", 1), allow_oversell=True)
         listener.wait_for(shop.state()["counts"]["webhook_queued"])
         ids = [h.headers["x-shopify-webhook-id"] for h in listener.heard]
-        twice.append(sorted(set(one for one in ids if ids.count(one) == 2)))
-        shop.kill()
+        twice.append(sorted({one for one in ids if ids.count(one) == 2}))
+        shop.stop()
         listener.heard.clear()
         for path in tmp_path.glob("shopify.sqlite*"):
             path.unlink()

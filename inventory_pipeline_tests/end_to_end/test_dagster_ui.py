@@ -1,0 +1,171 @@
+"""What a person sees: the whole graph on Dagster's lineage page, and the result of an asset check."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.browser
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_S = 150
+NODES = [
+    "landing/wms",
+    "landing/pos",
+    "ledger",
+    "positions",
+    "ats/web",
+    "push/web",
+    "reconcile/web",
+    "reconcile/ledger",
+    "reconcile/systems",
+    "health",
+]
+MATERIALIZED = """
+query Materialized($keys: [AssetKeyInput!]) {
+  assetNodes(assetKeys: $keys) {
+    assetKey { path }
+    assetMaterializations(limit: 1) { runId }
+  }
+}
+"""
+
+
+@pytest.fixture
+def hub_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "hub"
+    shutil.copytree(REPOSITORY / "examples" / "first-hub", folder)
+    with (folder / "hub.yaml").open("a", encoding="utf-8") as file:
+        file.write("\nsync: {idle: 2s, max_run: 1m}\n")
+    return folder
+
+
+@pytest.fixture
+def dagster_url(hub_folder: Path, pg_url: str, tmp_path: Path) -> Iterator[str]:
+    """Dagster's webserver and daemon over a hub of its own; the sensors start the runs."""
+    home = tmp_path / "dagster"
+    home.mkdir()
+    shutil.copy(REPOSITORY / "dagster.yaml", home)
+    port = _free_port()
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "HUB_FOLDER": str(hub_folder),
+        "HUB_STATE": str(tmp_path / "state"),
+        "HUB_POSTGRES_URL": pg_url,
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    module = ["-m", "inventory_pipeline.definitions"]
+    web = ["dagster_webserver", "-h", "127.0.0.1", "-p", str(port), *module]
+    with ExitStack() as stack:
+        stack.enter_context(_process(web, environment, tmp_path / "webserver.log"))
+        _until(lambda: _answers(port), "the webserver answers", tmp_path / "webserver.log")
+        daemon = ["dagster._daemon", "run", *module]
+        stack.enter_context(_process(daemon, environment, tmp_path / "daemon.log"))
+        yield f"http://127.0.0.1:{port}"
+
+
+def test_the_lineage_page_shows_every_asset_and_a_check_shows_its_result(
+    dagster_url: str, tmp_path: Path
+) -> None:
+    if not CHROMIUM.exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    _until(
+        lambda: _materialized(dagster_url) >= {"landing/wms", "landing/pos", "ats/web", "push/web"},
+        "the sensors' runs have landed, computed and pushed",
+        tmp_path / "daemon.log",
+    )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), args=CHROMIUM_ARGUMENTS
+        )
+        page = browser.new_page(viewport={"width": 1800, "height": 1100})
+        page.goto(f"{dagster_url}/asset-groups")
+        page.get_by_text("Global asset lineage").wait_for()
+        page.wait_for_timeout(4000)
+        page.keyboard.press("Alt+e")
+        page.wait_for_timeout(4000)
+        (tmp_path / "page.html").write_text(page.content())
+        page.screenshot(path=tmp_path / "lineage.png")
+        print(page.url)
+        page.goto(f"{dagster_url}/assets/landing/wms?view=checks&checkDetail=freshness")
+        page.wait_for_timeout(6000)
+        page.screenshot(path=tmp_path / "check.png")
+        browser.close()
+
+
+def _materialized(url: str) -> set[str]:
+    """The assets that have been materialized at least once."""
+    answer = httpx.post(
+        f"{url}/graphql",
+        json={
+            "query": MATERIALIZED,
+            "variables": {"keys": [{"path": node.split("/")} for node in NODES]},
+        },
+        timeout=30,
+    ).json()
+    nodes = answer["data"]["assetNodes"]
+    return {"/".join(n["assetKey"]["path"]) for n in nodes if n["assetMaterializations"]}
+
+
+@contextmanager
+def _process(module: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module],
+            env=environment,
+            cwd=log.parent,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(10)
+
+
+def _until(condition, what: str, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {PATIENCE_S} s: {what}\n{log.read_text()[-4000:]}")
+        time.sleep(0.5)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/server_info", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

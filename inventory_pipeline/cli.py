@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inventory_pipeline.core.errors import ConfigInvalid, Finding, HubError
+from inventory_pipeline.core.errors import HubError
 
 if TYPE_CHECKING:
     from inventory_pipeline.flow.context import HubContext
@@ -93,9 +93,11 @@ def check(hub: HubFolder, as_json: AsJson = False) -> None:
     Ends with 0 if it can be used, with 2 if not; warnings alone end with 0.
     """
     from inventory_pipeline.config.load import check_hub
+    from inventory_pipeline.up.demo import checked_folder
+    from inventory_pipeline.up.reports import print_findings
 
-    _require_folder(hub)
-    loaded, findings = check_hub(hub, os.environ)
+    with checked_folder(hub) as (folder, environ):
+        loaded, findings = check_hub(folder, environ)
     if as_json:
         found = [
             {
@@ -106,7 +108,7 @@ def check(hub: HubFolder, as_json: AsJson = False) -> None:
         ]  # fmt: skip
         _print_json({"usable": loaded is not None, "findings": found})
     else:
-        _print_findings(findings)
+        print_findings(findings)
         if loaded is not None:
             typer.echo(
                 f"{loaded.name}: {len(loaded.systems)} systems, {len(loaded.channels)} channels, "
@@ -158,6 +160,7 @@ def reconcile(
     Ends with 0 if nothing differs, with 1 if something does.
     """
     from inventory_pipeline.flow.reconcile import reconcile_channel
+    from inventory_pipeline.up.reports import comparison_text
 
     with _open(hub, state) as ctx:
         if channel is not None and channel not in ctx.hub.channels:
@@ -173,7 +176,7 @@ def reconcile(
         _print_json({"channels": [_fields(report) for report in reports]})
     else:
         for report in reports:
-            typer.echo(_comparison(report))
+            typer.echo(comparison_text(report))
     if any(report.variances for report in reports):
         raise typer.Exit(1)
 
@@ -185,6 +188,7 @@ def status(hub: HubFolder, state: State = None, as_json: AsJson = False) -> None
     Ends with 0 if every channel shows what it must, with 1 if not.
     """
     from inventory_pipeline.server import queries
+    from inventory_pipeline.up.reports import print_status
 
     with _open(hub, state) as ctx, ctx.pg.connection() as connection:
         sync = queries.sync_state(connection)
@@ -197,7 +201,7 @@ def status(hub: HubFolder, state: State = None, as_json: AsJson = False) -> None
             {"well": well, "sync": _fields(sync), "channels": [_fields(c) for c in channels]}
         )
     else:
-        _print_status(sync, channels)
+        print_status(sync, channels)
     if not well:
         raise typer.Exit(1)
 
@@ -299,9 +303,11 @@ def main() -> None:
 def _open(hub: Path, state: Path | None, *, demo: bool = True) -> Iterator["HubContext"]:
     """The hub on the given Postgres, or on its own, which is stopped if it did not run."""
     from inventory_pipeline.flow.context import open_context
+    from inventory_pipeline.up.demo import saved_environment
     from inventory_pipeline.up.folders import folders_of
 
     folders = folders_of(hub, state, demo=demo)
+    os.environ.update(saved_environment(folders))
     with _postgres(folders) as url:
         ctx = open_context(folders.hub, folders.state, url)
         try:
@@ -337,11 +343,6 @@ def _nearest_hub() -> Path:
     )
 
 
-def _require_folder(hub: Path) -> None:
-    if not hub.is_dir():
-        raise ConfigInvalid([Finding(file=str(hub), line=0, message="there is no such hub folder")])
-
-
 def _tell(quiet: bool) -> Any:
     from inventory_pipeline.core.ports import Progress, unwatched
 
@@ -351,55 +352,6 @@ def _tell(quiet: bool) -> Any:
         typer.echo(f"{progress.step}{done}", err=True)
 
     return unwatched if quiet or not sys.stderr.isatty() else tell
-
-
-def _print_findings(findings: list[Finding]) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
-    for finding in findings:
-        style = "red" if finding.severity == "error" else "yellow"
-        console.print(f"{finding.severity}: {finding}", style=style, markup=False)
-
-
-def _comparison(report: Any) -> str:
-    if report.skipped:
-        return f"{report.channel}: not compared: {report.skipped}"
-    lines = [
-        f"{report.channel}: {report.compared:,} listings compared, {len(report.variances):,} differ"
-    ]
-    from inventory_pipeline.server.present import quantity
-
-    lines += [
-        f"  {v.sku or v.external_id}: must show {quantity(v.expected_milli)},"
-        f" shows {quantity(v.found_milli)} ({v.cause})"
-        for v in report.variances[:20]
-    ]
-    if len(report.variances) > 20:
-        lines.append(f"  … and {len(report.variances) - 20:,} more: see the page Variances")
-    return "\n".join(lines)
-
-
-def _print_status(sync: Any, channels: list[Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from inventory_pipeline.server.present import latency, percent
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("channel", "listings", "in sync", "waiting", "failing", "variances", "p50", "p95"):
-        table.add_column(name, justify="left" if name == "channel" else "right")
-    for c in channels:
-        table.add_row(
-            c.channel, f"{c.listings:,}", percent(c.in_sync, c.listings), f"{c.waiting:,}",
-            f"{c.failed + c.dead:,}", f"{c.open_variances:,}", latency(c.p50_s), latency(c.p95_s),
-        )  # fmt: skip
-    console = Console(highlight=False)
-    console.print(table)
-    behind = "up to date" if sync.behind == 0 else f"{sync.behind:,} entries behind"
-    console.print(
-        f"ledger at {sync.ledger_head:,}, numbers {behind}, {sync.inbox_waiting:,} webhooks waiting"
-    )
 
 
 def _fields(row: Any) -> dict[str, Any]:

@@ -217,7 +217,9 @@ def happened(ctx: HubContext, type_: str, sku: str, units: int, **fields: object
             "position": "1", "item": sku, "sku": sku, "quantity_milli": units * 1000,
         }  # fmt: skip
         event = LedgerEvent(**{**values, **fields})  # type: ignore[arg-type]
-        ledger.append_events(connection, [event], [], mapping_version=1)
+        ledger.append_events(
+            connection, [event], [], received_at=event.received_at, mapping_version=1
+        )
     return event
 
 

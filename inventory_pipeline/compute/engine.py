@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from inventory_pipeline.compute.models import models
+from inventory_pipeline.compute.moments import aware, naive, with_zone, without_zone
 from inventory_pipeline.compute.policy_tables import policy_tables
 from inventory_pipeline.compute.tables import EVENTS_SCHEMA, SCHEMA_VERSION, STATES, ddl
 from inventory_pipeline.config.policy import Hub
@@ -30,6 +31,8 @@ KEPT = {
 }
 ATS_STAMP = ("policy_version", "mapping_version", "ledger_offset", "computed_at")
 BEFORE_SCOPE = ("blindness", "touched")
+# Which model's rows are deleted from which table once they are of no more use.
+FORGOTTEN = {"superseded_sweeps": "sweeps", "superseded_cells": "cells"}
 
 
 class DerivedOutdated(HubError):
@@ -59,6 +62,8 @@ def open_engine(path: Path | None) -> Iterator["Engine"]:
     connection = duckdb.connect(":memory:" if path is None else str(path))
     try:
         connection.execute("SET preserve_insertion_order = false")
+        # Everything that is needed is built in: nothing is fetched.
+        connection.execute("SET autoinstall_known_extensions = false")
         engine = Engine(connection)
         engine._prepare()
         yield engine
@@ -103,7 +108,7 @@ class Engine:
 
     def append_events(self, events: pa.Table) -> None:
         """Ledger entries of kind `event`: the columns of `EVENTS_SCHEMA`, others are ignored."""
-        self._insert("events", _without_zone(events.select(EVENTS_SCHEMA.names)))
+        self._insert("events", without_zone(events.select(EVENTS_SCHEMA.names)))
 
     def append_snapshot(
         self,
@@ -124,7 +129,7 @@ class Engine:
         stamp = {
             "ledger_offset": ledger_offset,
             "system": system,
-            "as_of": _naive(as_of),
+            "as_of": naive(as_of),
             "source": source or parquet.name,
         }
         self._db.execute(
@@ -158,7 +163,7 @@ class Engine:
 
     def touched(self, at: datetime) -> int:
         """Fills `scope` with what was appended since the last run or is due by time; its size."""
-        parameters = {"at": _naive(at), "reached": self.ledger_offset()}
+        parameters = {"at": naive(at), "reached": self.ledger_offset()}
         self._make("blindness", parameters)
         self._make("touched", parameters)
         self._db.execute(
@@ -174,14 +179,17 @@ class Engine:
         and forgets what is no longer in it.
         """
         if full:
-            self._make("blindness", {"at": _naive(at)})
+            self._make("blindness", {"at": naive(at)})
             self._db.execute(
                 "CREATE OR REPLACE TEMP TABLE scope AS"
                 " SELECT sku, NULL::TIMESTAMP AS occurred_at, NULL::TIMESTAMP AS received_at"
                 " FROM (SELECT sku FROM items UNION SELECT sku FROM desired)"
             )
-        self._run(at=_naive(at), ledger_offset=ledger_offset)
-        self._keep(at=_naive(at), ledger_offset=ledger_offset, full=full)
+        snapshots_came = self._any(f"snapshots WHERE ledger_offset > {self.ledger_offset()}")
+        self._run(at=naive(at), ledger_offset=ledger_offset)
+        self._keep(at=naive(at), ledger_offset=ledger_offset, full=full)
+        if snapshots_came:
+            self._forget(at=naive(at))
         return Computed(
             at=at,
             ledger_offset=ledger_offset,
@@ -220,7 +228,7 @@ class Engine:
     def next_wakeup(self) -> datetime | None:
         """The next moment at which time alone changes a number."""
         due = self._one("SELECT min(due_at) FROM wakeups")[0]
-        return None if due is None else due.replace(tzinfo=UTC)
+        return None if due is None else aware(due)
 
     def positions(self) -> pa.Table:
         """One row a sku and location: six states in thousandths, and the time of each snapshot."""
@@ -301,7 +309,7 @@ class Engine:
     def _run(self, *, at: datetime, ledger_offset: int) -> None:
         parameters = {"at": at, "ledger_offset": ledger_offset}
         for name in models():
-            if name in BEFORE_SCOPE:
+            if name in BEFORE_SCOPE or name in FORGOTTEN:
                 continue
             self._make(name, parameters)
             if name == "bundle_pools":
@@ -341,6 +349,14 @@ class Engine:
             "INSERT INTO last_blindness SELECT channel, bucket, quarters FROM blindness"
         )
 
+    def _forget(self, *, at: datetime) -> None:
+        """Deletes what newer snapshots say again, so that the store does not grow with each."""
+        for name, table in FORGOTTEN.items():
+            self._make(name, {"at": at})
+            keys = ["system", "as_of", "source", "location", *(["sku"] if table == "cells" else [])]
+            same = " AND ".join(f"t.{key} = f.{key}" for key in keys)
+            self._db.execute(f"DELETE FROM {table} t USING {name} f WHERE {same}")
+
     def _insert(self, table: str, rows: pa.Table) -> None:
         self._db.register("incoming_rows", rows)
         self._db.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
@@ -358,7 +374,7 @@ class Engine:
         return int(self._one(f"SELECT count(*) FROM {table}")[0])
 
     def _table(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        return _with_zone(self._db.sql(sql, params=dict(parameters or {})).to_arrow_table())
+        return with_zone(self._db.sql(sql, params=dict(parameters or {})).to_arrow_table())
 
 
 def _stamp() -> str:
@@ -368,23 +384,3 @@ def _stamp() -> str:
 def _fingerprint() -> str:
     text = "\n".join([str(SCHEMA_VERSION), *ddl(), *(model.sql for model in models().values())])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _naive(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(tzinfo=None)
-
-
-def _without_zone(table: pa.Table) -> pa.Table:
-    fields = [
-        pa.field(f.name, pa.timestamp("us")) if pa.types.is_timestamp(f.type) else f
-        for f in table.schema
-    ]
-    return table.cast(pa.schema(fields))
-
-
-def _with_zone(table: pa.Table) -> pa.Table:
-    fields = [
-        pa.field(f.name, pa.timestamp("us", tz="UTC")) if pa.types.is_timestamp(f.type) else f
-        for f in table.schema
-    ]
-    return table.cast(pa.schema(fields))

@@ -118,7 +118,10 @@ def _explosion(catalog: Catalog) -> Iterator[Row]:
             yield {"sku": item.sku, "component": item.sku, "quantity_milli": 1000}
             continue
         for component, quantity in _flattened(item.sku, parts, ()).items():
-            milli = _milli(quantity, f"catalog/bundles.csv: {component} in one {item.sku}")
+            where = f"catalog/bundles.csv: {component} in one {item.sku}"
+            milli = _milli(quantity, where)
+            # The smallest fraction of a bundle must still be whole thousandths of its parts.
+            _milli(quantity.scaleb(-item.decimals), f"{where} at its {item.decimals} decimals")
             yield {"sku": item.sku, "component": component, "quantity_milli": milli}
 
 

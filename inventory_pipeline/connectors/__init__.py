@@ -1,6 +1,7 @@
 """Connectors: one file a system, all of the same protocol (`core.ports.Connector`).
 
-A connector is named in hub.yaml and loaded when it is built, so that a hub pays only for those that it uses.
+A connector is named in hub.yaml and loaded when it is built, so that a hub pays only for those that
+it uses.
 """
 
 from collections.abc import Mapping
@@ -20,8 +21,8 @@ CONNECTORS: Mapping[str, str] = {
 def build(opening: Opening, connector_name: str) -> Connector:
     """The connector of one system, without any I/O.
 
-    `connector_name` is one of CONNECTORS or a "module:callable" of one's own (docs/connectors.md). Raises
-    HubError for an unknown name and for options that the connector does not take.
+    `connector_name` is one of CONNECTORS or a "module:callable" of one's own (docs/connectors.md).
+    Raises HubError for an unknown name and for options that the connector does not take.
     """
     target = CONNECTORS.get(connector_name, connector_name)
     module_name, colon, attribute = target.partition(":")

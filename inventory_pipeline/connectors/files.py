@@ -1,11 +1,12 @@
 """Folders of files: snapshots as CSV or Parquet, events as JSON Lines (SEMANTICS §1).
 
-Options: `snapshots`, `events` (globs relative to the hub folder, one or a list), `settle_s` (a file changed
-less than this many seconds ago may still be written to and waits for the next poll; default 1), and
-`page_lines` (event lines read at once; default 5000).
+Options: `snapshots`, `events` (globs relative to the hub folder, one or a list), `settle_s` (a file
+changed less than this many seconds ago may still be written to and waits for the next poll; default
+1), and `page_lines` (event lines read at once; default 5000).
 
-A snapshot's key is its path with size and change time: a file lands once, and a changed file is a new
-snapshot. Names that begin with `.` or `_` or end in `.tmp`, `.part`, `.partial` or `~` are not read.
+A snapshot's key is its path with size and change time: a file lands once, and a changed file is a
+new snapshot. Names that begin with `.` or `_` or end in `.tmp`, `.part`, `.partial` or `~` are not
+read.
 """
 
 import json
@@ -38,7 +39,8 @@ SETTLE_S = 1.0
 PAGE_LINES = 5000
 MAX_LINE_BYTES = 1024 * 1024
 TAIL_BYTES = 64
-# An editor's or a copier's clock may be a little ahead; a file from further ahead is not waited for.
+# An editor's or a copier's clock may be a little ahead; a file from further ahead is not waited
+# for.
 MAX_AHEAD_S = 60.0
 
 
@@ -74,8 +76,9 @@ class FilesConnector:
     def changes(self, cursor: Cursor) -> ChangePage:
         """The next whole lines of the event files, at most `page_lines` of them.
 
-        The cursor holds, for each file, {"offset": bytes, "line": count, "tail": the last bytes read, as
-        hex}. A file that became shorter, or no longer has that tail, is read again from its beginning.
+        The cursor holds, for each file, {"offset": bytes, "line": count, "tail": the last bytes
+        read, as hex}. A file that became shorter, or no longer has that tail, is read again from
+        its beginning.
         """
         moved: Cursor = {}
         events: list[RawEvent] = []
@@ -90,13 +93,16 @@ class FilesConnector:
             moved[name] = place.as_json()
             if more:
                 break
-        # Files behind the one where the page ended, and files that are away for now, keep their place.
+        # Files behind the one where the page ended, and files that are away for now, keep their
+        # place.
         return ChangePage(events=events, cursor={**cursor, **moved}, more=more)
 
     def _read_lines(
         self, path: Path, place: "_Place", into: list[RawEvent]
     ) -> tuple["_Place", bool]:
-        """Appends events up to the page's limit; returns the new place and whether whole lines are left."""
+        """Appends events up to the page's limit; returns the new place and whether whole lines are
+        left.
+        """
         name = self._relative(path)
         try:
             with path.open("rb") as file:
@@ -152,7 +158,7 @@ class FilesConnector:
             system=self.system,
             call="read files",
             item=what,
-            hint="check the glob in hub.yaml and the rights on the folder; nothing else is held up by it.",
+            hint="check the glob in hub.yaml and the rights on the folder.",
         )
 
     def verify(self, delivery: Delivery) -> Verified:
@@ -204,7 +210,7 @@ def _parse_line(raw: bytes, *, source: str, position: str) -> RawEvent:
             raw.decode("utf-8").lstrip("\ufeff"), parse_float=Decimal, parse_constant=_no_number
         )
         if not isinstance(body, dict):
-            raise ValueError(f"not a JSON object but {type(body).__name__}")  # noqa: TRY301
+            raise ValueError(f"not a JSON object but {type(body).__name__}")  # noqa: TRY004, TRY301
     except (ValueError, RecursionError) as error:
         short = text[:MAX_LINE_BYTES]
         return RawEvent(body=None, source=source, position=position, text=short, error=str(error))

@@ -99,9 +99,11 @@ def as_error(trouble: Trouble, purpose: Purpose, *, system: str, call: str) -> S
 
 @contextmanager
 def understood(purpose: Purpose, *, system: str, call: str) -> Iterator[None]:
-    """Around the reading of an answer: a shape that nobody expected is an error of the system, not of ours.
+    """Around the reading of an answer: a shape that nobody expected is an error of the system, not
+    of ours.
 
-    After a write nobody knows then what became of it; a reading would go wrong in the same way again.
+    After a write nobody knows then what became of it; a reading would go wrong in the same way
+    again.
     """
     try:
         yield
@@ -237,7 +239,7 @@ class Caller:
         return Trouble(
             Kind.REFUSED,
             said,
-            hint="compare the options in hub.yaml with docs/connectors.md; it will not work as sent.",
+            hint="it will not work as sent: compare hub.yaml with docs/connectors.md.",
         )
 
 
@@ -258,7 +260,9 @@ def checked_host(url: str, system: str) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: float) -> float:
-    """Seconds of a Retry-After header, given as seconds or as a date; bounded, 1 where absent or odd."""
+    """Seconds of a Retry-After header, given as seconds or as a date; bounded, 1 where absent or
+    odd.
+    """
     text = headers.get("retry-after", "").strip()
     try:
         seconds = float(text)
@@ -281,8 +285,8 @@ def excerpt(content: bytes) -> str:
 def utc_time(text: object) -> str:
     """A time of another system as ISO 8601 in UTC, so that one moment has one spelling.
 
-    A time without an offset is taken as UTC. What is no time is given back as it is: the check of the
-    event will say so.
+    A time without an offset is taken as UTC. What is no time is given back as it is: the check of
+    the event will say so.
     """
     try:
         when = datetime.fromisoformat(str(text))

@@ -1,4 +1,6 @@
-"""Reads a connector's options: each with its type, and a clear message for what is missing, odd or misspelt."""
+"""Reads a connector's options: each with its type, and a clear message for what is missing, odd or
+misspelt.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -10,7 +12,9 @@ from inventory_pipeline.core.ports import Opening
 
 
 class Options:
-    """The options of one system, as its connector takes them. Call `finish()` after the last one is read."""
+    """The options of one system, as its connector takes them. Call `finish()` after the last one is
+    read.
+    """
 
     def __init__(self, opening: Opening, connector: str) -> None:
         self._options = opening.options
@@ -47,7 +51,9 @@ class Options:
         return found[0]
 
     def secrets(self, name: str) -> tuple[Secret, ...]:
-        """One secret or several (the new and the old one while it is being rotated); may be absent."""
+        """One secret or several (the new and the old one while it is being rotated); may be
+        absent.
+        """
         value = self._take(name)
         if value is None:
             return ()
@@ -82,7 +88,9 @@ class Options:
         return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
     def finish(self, *, one_of: Iterable[str] = ()) -> None:
-        """Refuses what nobody read, so that a misspelt option is found; one of `one_of` must be there."""
+        """Refuses what nobody read, so that a misspelt option is found; one of `one_of` must be
+        there.
+        """
         unknown = sorted(set(self._options) - self._known)
         if unknown:
             raise self._wrong(unknown[0], f"is unknown; known are {', '.join(sorted(self._known))}")

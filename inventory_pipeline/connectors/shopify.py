@@ -1,10 +1,11 @@
 """Shopify's Admin GraphQL API: orders in, webhooks in, `available` out with compare-and-swap.
 
-Options: `store` (the name before .myshopify.com, or a host) or `url`; `access_token`; `webhook_secret` (one, or
-a list while it is being rotated); `api_version`, `orders_since`, `overlap_s`, `page_size`, `timeout_s`,
-`max_wait_s`, `batch_size` (docs/connectors.md).
+Options: `store` (the name before .myshopify.com, or a host) or `url`; `access_token`;
+`webhook_secret` (one, or a list while it is being rotated); `api_version`, `orders_since`,
+`overlap_s`, `page_size`, `timeout_s`, `max_wait_s`, `batch_size` (docs/connectors.md).
 
-Items are known to the hub by inventory item gid, variant gid or sku; buckets and locations by location gid.
+Items are known to the hub by inventory item gid, variant gid or sku; buckets and locations by
+location gid.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -139,9 +140,11 @@ class ShopifyConnector:
         )
 
     def parse(self, topic: str, delivery: Delivery) -> Sequence[RawEvent]:
-        """Events of an order's webhook. A topic about levels or products says nothing that counts here.
+        """Events of an order's webhook. A topic about levels or products says nothing that counts
+        here.
 
-        May ask the shop which inventory item a new variant has: raises SourceUnreachable if it cannot.
+        May ask the shop which inventory item a new variant has: raises SourceUnreachable if it
+        cannot.
         """
         if topic not in ORDER_TOPICS and topic != "refunds/create":
             return []
@@ -158,7 +161,8 @@ class ShopifyConnector:
     def read_levels(self, listings: Sequence[ListingRef] | None) -> Iterator[Level]:
         """`available` of these listings, or of everything at every location.
 
-        In a full reading `bucket` is "", since the shop knows only `bucket_external`, its location gid.
+        In a full reading `bucket` is "", since the shop knows only `bucket_external`, its location
+        gid.
         """
         return self._reader.all() if listings is None else self._reader.some(listings)
 

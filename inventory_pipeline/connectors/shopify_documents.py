@@ -1,7 +1,7 @@
 """The GraphQL documents that the Shopify connector sends, for API version 2026-10.
 
-Every document asks for few objects at a time: the price of a query grows with the sizes of its connections,
-and one query may not cost more than 1,000 points.
+Every document asks for few objects at a time: the price of a query grows with the sizes of its
+connections, and one query may not cost more than 1,000 points.
 """
 
 API_VERSION = "2026-10"
@@ -9,8 +9,11 @@ API_VERSION = "2026-10"
 ITEMS_PER_PAGE = 25
 LEVELS_PER_ITEM = 10
 VARIANTS_PER_PAGE = 200
-ORDERS_PER_PAGE = 20
+ORDERS_PER_PAGE = 10
 LINES_PER_ORDER = 20
+# What most orders have; one with as many or more is asked again for all of them.
+FIRST_PARTS = 2
+LINES_PER_FIRST_PART = 10
 LINES_PER_PAGE = 100
 PARTS_PER_ORDER = 10  # fulfilments, and refunds
 LINES_PER_PART = 20
@@ -77,7 +80,9 @@ query HubVariants($first: Int!, $after: String) {
 """
 
 ORDERS_UPDATED = """
-query HubOrdersUpdated($first: Int!, $after: String, $query: String, $lines: Int!) {
+query HubOrdersUpdated(
+  $first: Int!, $after: String, $query: String, $lines: Int!, $parts: Int!, $partLines: Int!
+) {
   orders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {
     pageInfo { hasNextPage endCursor }
     nodes {
@@ -85,7 +90,17 @@ query HubOrdersUpdated($first: Int!, $after: String, $query: String, $lines: Int
       createdAt
       updatedAt
       cancelledAt
-      fulfillments(first: 1) { id }
+      fulfillments(first: $parts) {
+        id
+        status
+        createdAt
+        updatedAt
+        location { id }
+        fulfillmentLineItems(first: $partLines) {
+          pageInfo { hasNextPage endCursor }
+          nodes { quantity lineItem { id } }
+        }
+      }
       lineItems(first: $lines) {
         pageInfo { hasNextPage endCursor }
         nodes { id sku quantity currentQuantity variant { id } }

@@ -1,8 +1,8 @@
 """The orders feed: what changed since the cursor, oldest first, read with an overlap.
 
-The cursor is {"since": time up to which everything was seen, "upto": newest change seen in this pass, "after":
-the shop's own page cursor within the pass}. A pass begins `overlap` before `since`, because the shop's search
-lags behind; what comes twice is the same event with the same id.
+The cursor is {"since": time up to which everything was seen, "upto": newest change seen in this
+pass, "after": the shop's own page cursor within the pass}. A pass begins `overlap` before `since`,
+because the shop's search lags behind; what comes twice is the same event with the same id.
 """
 
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from inventory_pipeline.core.errors import SourceRefused
 from inventory_pipeline.core.ports import Cursor
 
 CALL = "read orders"
+FULFILMENT = ("fulfillment", "fulfillmentLineItems")
 Node = dict[str, Any]
 PartWithLines = tuple[Node, list[Node]]
 
@@ -54,6 +55,8 @@ class OrderFeed:
             "after": cursor.get("after"),
             "query": self._query(cursor),
             "lines": documents.LINES_PER_ORDER,
+            "parts": documents.FIRST_PARTS,
+            "partLines": documents.LINES_PER_FIRST_PART,
         }
         data = self._run(documents.ORDERS_UPDATED, variables)
         with understood(Purpose.SOURCE, system=self._system, call=CALL):
@@ -84,12 +87,16 @@ class OrderFeed:
                 documents.ORDER_LINES, node["id"], ("order", "lineItems"), info["endCursor"]
             )
         shrunk = any(int(line["currentQuantity"]) < int(line["quantity"]) for line in lines)
-        fulfilments: list[PartWithLines] = []
         refunds: list[PartWithLines] = []
-        if node["fulfillments"]:
+        if len(node["fulfillments"]) < documents.FIRST_PARTS:
+            fulfilments = [
+                (part, list(self._lines_of(part, documents.FULFILMENT_LINES, FULFILMENT)))
+                for part in node["fulfillments"]
+            ]
+        else:
             fulfilments = self._parts(
                 documents.ORDER_FULFILMENTS, documents.FULFILMENT_LINES, node["id"],
-                ("fulfillments", "fulfillment", "fulfillmentLineItems"),
+                ("fulfillments", *FULFILMENT),
             )  # fmt: skip
         if shrunk and not node.get("cancelledAt"):
             refunds = self._parts(

@@ -1,7 +1,8 @@
-"""Shopify's GraphQL endpoint: what a query may cost, and what its errors mean (CONTRACTS: cost and error codes).
+"""Shopify's GraphQL endpoint: what a query may cost, and what its errors mean (CONTRACTS: cost and
+error codes).
 
-The price of a query is paid from a bucket that refills; every answer tells how full it is. A call waits for the
-bucket within a bound and says ChannelBusy beyond it, rather than being throttled.
+The price of a query is paid from a bucket that refills; every answer tells how full it is. A call
+waits for the bucket within a bound and says ChannelBusy beyond it, rather than being throttled.
 """
 
 import threading
@@ -23,14 +24,14 @@ FIRST_GUESS = 100.0  # points of a document not sent before
 MAX_WAITS = 5
 MAX_PAGES = 20_000
 TRANSIENT = {"SERVICE_UNAVAILABLE", "INTERNAL_SERVER_ERROR", "TIMEOUT"}
+_OTHER_VERSION = "check `api_version` in the options: docs/connectors.md names the versions."
 NEXT_STEPS = {
-    "ACCESS_DENIED": "give the app's token the scopes read_inventory, write_inventory, read_products "
-    "and read_orders.",
-    "MAX_COST_EXCEEDED": "the shop allows no query of this price: lower `page_size` in the options.",
-    "BAD_REQUEST": "check `api_version` in the options against the versions that docs/connectors.md names.",
-    "INVALID_VARIABLE": "check `api_version` in the options against the versions that docs/connectors.md names.",
-    "INVALID_FIELD_ARGUMENTS": "check `api_version` in the options against the versions that "
-    "docs/connectors.md names.",
+    "ACCESS_DENIED": "give the app's token the scopes read_inventory, write_inventory, "
+    "read_products and read_orders.",
+    "MAX_COST_EXCEEDED": "the shop allows no query of this price: lower `page_size`.",
+    "BAD_REQUEST": _OTHER_VERSION,
+    "INVALID_VARIABLE": _OTHER_VERSION,
+    "INVALID_FIELD_ARGUMENTS": _OTHER_VERSION,
 }
 
 
@@ -89,7 +90,8 @@ class Graphql:
         purpose: Purpose,
         after: str | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """All nodes of the connection found at the path `at` of the data, page by page from `after` on.
+        """All nodes of the connection found at the path `at` of the data, page by page from `after`
+        on.
 
         Ends silently where an object on the path does not exist (any more).
         """
@@ -115,7 +117,9 @@ class Graphql:
         raise as_error(endless, purpose, system=self._caller.system, call=call)
 
     def _wait_for_points(self, document: str, waited: float, *, at_least: float = 0.0) -> float:
-        """Sleeps until the bucket can pay; returns all that was waited. Raises Trouble beyond the bound."""
+        """Sleeps until the bucket can pay; returns all that was waited. Raises Trouble beyond the
+        bound.
+        """
         pause = max(at_least, self._missing_s(document))
         if pause <= 0:
             return waited
@@ -158,7 +162,7 @@ def _throttled(answer: Any) -> bool:
 
 def _data(answer: Any) -> Any:
     if not isinstance(answer, dict):
-        raise Trouble(Kind.UNKNOWN, "the answer is no GraphQL answer")  # noqa: TRY004
+        raise Trouble(Kind.UNKNOWN, "the answer is no GraphQL answer")
     errors = answer.get("errors")
     if errors:
         raise _trouble(errors)

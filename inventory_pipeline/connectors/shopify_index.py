@@ -9,14 +9,16 @@ from inventory_pipeline.connectors.shopify_orders import GID, gid
 
 ITEM_PREFIX = f"{GID}InventoryItem/"
 VARIANT_PREFIX = f"{GID}ProductVariant/"
-# A variant that is not known yet may be new; a shop full of such is not read through again and again.
+# A variant that is not known yet may be new; a shop full of such is not read through again and
+# again.
 RELOAD_AFTER_S = 60.0
 
 
 class ItemIndex:
     """Translates between the shop's identifiers and the one that the hub knows.
 
-    `pages` reads all variants, for a purpose: (variant gid, inventory item gid, sku). Several threads may ask.
+    `pages` reads all variants, for a purpose: (variant gid, inventory item gid, sku). Several
+    threads may ask.
     """
 
     def __init__(
@@ -40,8 +42,8 @@ class ItemIndex:
     ) -> str:
         """The identifier that the hub uses, or `otherwise` where it knows none.
 
-        Inventory item before variant before sku: those can only come from a row of identifiers.csv, and
-        where there is a row, the row counts.
+        Inventory item before variant before sku: those can only come from a row of identifiers.csv,
+        and where there is a row, the row counts.
         """
         for name in (item, variant, sku):
             if name and name in self._known:

@@ -28,7 +28,9 @@ class LevelReader:
         self._clock = clock
 
     def all(self) -> Iterator[Level]:
-        """Every level of every item; `bucket` is "" and the external id the one that the hub knows."""
+        """Every level of every item; `bucket` is "" and the external id the one that the hub
+        knows.
+        """
         after: str | None = None
         for _ in range(MAX_PAGES):
             variables = {

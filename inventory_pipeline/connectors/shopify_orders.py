@@ -1,7 +1,7 @@
 """A Shopify order as events: the same from a webhook, from its repetition and from the poll.
 
-Both ways of learning about an order are brought to one shape (`Order`) first; events are derived from that
-alone, with times that belong to the order, never to the delivery.
+Both ways of learning about an order are brought to one shape (`Order`) first; events are derived
+from that alone, with times that belong to the order, never to the delivery.
 """
 
 from collections.abc import Iterable
@@ -151,76 +151,64 @@ def from_graphql(
 def order_events(
     order: Order, items: dict[str, str], *, placed: bool = True
 ) -> list[dict[str, Any]]:
-    """Events of SEMANTICS §1. `items`: line id → the item as the hub knows it; other lines have no stock."""
+    """Events of SEMANTICS §1. `items`: line id → the item as the hub knows it; other lines have no
+    stock.
+    """
     about = gid("Order", order.id)
     events: list[dict[str, Any]] = []
     if placed:
         events += [
-            _event(
-                order,
-                line.id,
-                "placed",
-                "order_placed",
-                order.created_at,
-                items[line.id],
-                line.quantity,
-            )
+            _of_line(order, line.id, "placed")
+            | _what("order_placed", order.created_at)
+            | {"item": items[line.id], "quantity": line.quantity}
             for line in order.lines
             if line.id in items and line.quantity > 0
         ]
     # Of a cancelled order all that is not shipped is cancelled already.
     for part in () if order.cancelled_at else order.refunds:
-        for line, quantity in _summed(part, only="cancel").items():
-            if line in items:
-                what = f"refund/{part.id}:cancelled"
-                events.append(
-                    _event(
-                        order, line, what, "order_cancelled", part.created_at, items[line], quantity
-                    )
-                )
+        events += [
+            _of_line(order, line, f"refund/{part.id}:cancelled")
+            | _what("order_cancelled", part.created_at)
+            | {"item": items[line], "quantity": quantity}
+            for line, quantity in _summed(part, only="cancel").items()
+            if line in items
+        ]
     for part in order.fulfilments:
         events += _shipped(order, part, items)
     if order.cancelled_at:
-        events.append(
-            {
-                "event_id": f"{about}:cancelled",
-                "type": "order_cancelled",
-                "occurred_at": order.cancelled_at,
-                "order_id": about,
-            }
-        )
+        cancelled = {"event_id": f"{about}:cancelled", "order_id": about}
+        events.append(cancelled | _what("order_cancelled", order.cancelled_at))
     return events
 
 
 def _shipped(order: Order, part: Part, items: dict[str, str]) -> list[dict[str, Any]]:
-    """What a fulfilment says. Without a location nobody could tell whose stock it was: it says nothing."""
+    """What a fulfilment says; without a location it says nothing, for whose stock would it be?"""
     if part.status not in {"success", "cancelled"} or part.location is None:
         return []
     steps = [("fulfilled", "order_fulfilled", part.created_at)]
     if part.status == "cancelled":
         steps.append(("fulfilment_cancelled", "fulfilment_cancelled", part.updated_at))
     return [
-        _event(order, line, f"fulfilment/{part.id}:{what}", type_, at, items[line], quantity)
-        | {"location": part.location}
+        _of_line(order, line, f"fulfilment/{part.id}:{what}")
+        | _what(type_, at)
+        | {"item": items[line], "quantity": quantity, "location": part.location}
         for what, type_, at in steps
         for line, quantity in _summed(part).items()
         if line in items
     ]
 
 
-def _event(
-    order: Order, line: str, what: str, type_: str, at: str, item: str, quantity: int
-) -> dict[str, Any]:
+def _of_line(order: Order, line: str, what: str) -> dict[str, Any]:
     about = gid("Order", order.id)
     return {
         "event_id": f"{about}:line/{line}:{what}",
-        "type": type_,
-        "occurred_at": at,
         "order_id": about,
         "line_id": gid("LineItem", line),
-        "item": item,
-        "quantity": quantity,
     }
+
+
+def _what(type_: str, at: str) -> dict[str, Any]:
+    return {"type": type_, "occurred_at": at}
 
 
 def _summed(part: Part, *, only: str | None = None) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """inventorySetQuantities: one batch is set whole or not at all, and each line of it learns why.
 
-The shop writes nothing where it reports any error, so lines without an error of their own were not applied
-either: they are busy, and go with the next batch.
+The shop writes nothing where it reports any error, so lines without an error of their own were not
+applied either: they are busy, and go with the next batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,17 +25,18 @@ from inventory_pipeline.core.quantities import MILLI
 CALL = "inventorySetQuantities"
 MAX_BATCH = 250
 STALE = frozenset({"CHANGE_FROM_QUANTITY_STALE", "COMPARE_QUANTITY_STALE"})
-# The request before this one, with the same key, is still at work: what it will do is not known yet.
+# The request before this one, with the same key, is still at work: what it will do is not known
+# yet.
 AT_WORK = "IDEMPOTENCY_CONCURRENT_REQUEST"
 AGAIN = frozenset(
     {"IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED", "SERVICE_UNAVAILABLE", "ADJUST_QUANTITIES_FAILED"}
 )
 NEXT_STEPS = {
-    "INVALID_INVENTORY_ITEM": "the shop has no such inventory item: correct catalog/identifiers.csv.",
-    "INVALID_LOCATION": "the shop has no such location: correct the bucket's `external` in hub.yaml.",
-    "NON_MUTABLE_INVENTORY_ITEM": "a bundle's parent has no quantity of its own there: leave it out of "
-    "catalog/identifiers.csv for this system.",
-    "NO_DUPLICATE_INVENTORY_ITEM_ID_GROUP_ID_PAIR": "two listings mean one inventory item at one location: "
+    "INVALID_INVENTORY_ITEM": "the shop has no such item: correct catalog/identifiers.csv.",
+    "INVALID_LOCATION": "the shop has no such location: correct `external` of the bucket.",
+    "NON_MUTABLE_INVENTORY_ITEM": "a bundle's parent has no quantity of its own there: leave it "
+    "out of catalog/identifiers.csv for this system.",
+    "NO_DUPLICATE_INVENTORY_ITEM_ID_GROUP_ID_PAIR": "two listings mean one item at one location: "
     "remove one of them from catalog/identifiers.csv.",
 }
 
@@ -47,7 +48,9 @@ class LevelWriter:
         self._system = system
 
     def write(self, writes: Sequence[LevelWrite], *, key: str) -> list[WriteOutcome]:
-        """One outcome for each write. Raises ChannelError where nothing is known of single lines."""
+        """One outcome for each write. Raises ChannelError where nothing is known of single
+        lines.
+        """
         if len(writes) > MAX_BATCH:
             raise ChannelRefused(
                 f"{len(writes)} quantities in one batch, {MAX_BATCH} are allowed",
@@ -111,7 +114,9 @@ class LevelWriter:
     def _sorted_out(
         self, errors: Sequence[dict[str, Any]], writes: Sequence[LevelWrite]
     ) -> list[ChannelError | None]:
-        """One error for each line: its own, else that of the whole call, else busy because of another line."""
+        """One error for each line: its own, else that of the whole call, else busy because of
+        another line.
+        """
         own: dict[int, ChannelError] = {}
         for error in errors:
             line = _line_of(error, len(writes))
@@ -126,12 +131,12 @@ class LevelWriter:
         if code in STALE:
             return StaleCompare(
                 said, system=self._system, call=CALL, item=item,
-                hint="it sold or was changed there since it was read: read, compute again, new key.",
+                hint="it sold or was changed there meanwhile: read, compute again, new key.",
             )  # fmt: skip
         if code == AT_WORK:
             return OutcomeUnknown(
                 said, system=self._system, call=CALL, item=item,
-                hint="an earlier request with this key is still at work: read before writing again.",
+                hint="an earlier request with this key is at work: read before writing again.",
             )  # fmt: skip
         if code in AGAIN:
             return ChannelBusy(said, system=self._system, call=CALL, retry_after_s=1.0)
@@ -149,7 +154,9 @@ class LevelWriter:
 
 
 def _line_of(error: Mapping[str, Any], count: int) -> int | None:
-    """The place in the batch that `field` names, like ["input", "quantities", "3", "changeFromQuantity"]."""
+    """The place in the batch that `field` names, like ["input", "quantities", "3",
+    "changeFromQuantity"].
+    """
     field = error.get("field") or []
     for name in field:
         if str(name).isdigit() and int(name) < count:

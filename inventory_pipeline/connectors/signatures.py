@@ -16,7 +16,9 @@ from inventory_pipeline.core.ports import Delivery
 def check_signature(
     delivery: Delivery, *, header: str, secrets: Sequence[Secret], system: str
 ) -> None:
-    """Accepts a signature by any of the secrets: while one is being rotated, two hold. Raises WebhookRefused."""
+    """Accepts a signature by any of the secrets: while one is being rotated, two hold. Raises
+    WebhookRefused.
+    """
     if not secrets:
         raise WebhookRefused(
             "no webhook_secret is set, so nothing that comes in can be believed",
@@ -31,8 +33,8 @@ def check_signature(
         raise WebhookRefused(
             f"the signature in {header} is missing or wrong",
             system=system,
-            hint="compare `webhook_secret` with the one in the shop; a rotated secret can take an hour: "
-            "until then list both.",
+            hint="compare `webhook_secret` with the one in the shop; a rotated secret can take an "
+            "hour: list both until then.",
         )
 
 

@@ -15,8 +15,8 @@ BLOCK_BYTES = 16 * 1024 * 1024
 def read_csv(path: Path) -> Any:
     """A pandas DataFrame of strings; empty cells are NA.
 
-    UTF-8 with or without a byte order mark, comma separated. Raises ValueError (pyarrow's own is one) for a
-    row with another number of cells than the header has, and for what is no UTF-8.
+    UTF-8 with or without a byte order mark, comma separated. Raises ValueError (pyarrow's own is
+    one) for a row with another number of cells than the header has, and for what is no UTF-8.
     """
     header, has_rows = _header(path)
     if not has_rows:

@@ -1,7 +1,8 @@
 """WooCommerce's REST API v3: orders in, webhooks in, stock quantities out.
 
-Options: `url`, `consumer_key`, `consumer_secret`, `webhook_secret` (one or a list), `orders_since`, `overlap_s`,
-`page_size`, `ships_from`, `decimals`, `timeout_s`, `batch_size`, `prefix` (docs/connectors.md).
+Options: `url`, `consumer_key`, `consumer_secret`, `webhook_secret` (one or a list), `orders_since`,
+`overlap_s`, `page_size`, `ships_from`, `decimals`, `timeout_s`, `batch_size`, `prefix`
+(docs/connectors.md).
 
 It has neither compare-and-swap nor idempotency keys: the hub reads before it writes.
 """
@@ -104,9 +105,10 @@ class WooCommerceConnector:
     def changes(self, cursor: Cursor) -> ChangePage:
         """Orders changed since the cursor, oldest change first, as events.
 
-        The cursor is {"since": newest change seen, "page": place within a pass, absent between passes}. Each
-        page asks for what follows the last one's newest second, not for a page number: orders that change
-        meanwhile move to the end and would shift the others past a page's border.
+        The cursor is {"since": newest change seen, "page": place within a pass, absent between
+        passes}. Each page asks for what follows the last one's newest second, not for a page
+        number: orders that change meanwhile move to the end and would shift the others past a
+        page's border.
         """
         page = int(cursor.get("page") or 0)
         since = datetime.fromisoformat(cursor["since"]) if cursor.get("since") else self._since
@@ -150,7 +152,9 @@ class WooCommerceConnector:
             raise unreadable_order(self.system, error) from error
 
     def read_levels(self, listings: Sequence[ListingRef] | None) -> Iterator[Level]:
-        """Quantities of these listings, or of every product with managed stock (then `bucket` is "")."""
+        """Quantities of these listings, or of every product with managed stock (then `bucket` is
+        "").
+        """
         return self._shelf.all() if listings is None else self._shelf.some(listings)
 
     def write_levels(self, writes: Sequence[LevelWrite], *, key: str) -> list[WriteOutcome]:  # noqa: ARG002 - the shop knows no keys
@@ -187,7 +191,9 @@ class WooCommerceConnector:
 
 
 def _moved(since: datetime | None, newest: datetime | None, *, page: int, more: bool) -> Cursor:
-    """The cursor after a page: on to the newest second seen, or to the next page of that same second."""
+    """The cursor after a page: on to the newest second seen, or to the next page of that same
+    second.
+    """
     if not more:
         known = [time for time in (since, newest) if time is not None]
         return {"since": max(known).isoformat()} if known else {}

@@ -67,7 +67,9 @@ class Shelf:
                 yield _level(place, milli, asked_at, answered_at)
 
     def some(self, listings: Sequence[ListingRef]) -> Iterator[Level]:
-        """These listings; one that the shop does not have, or whose stock it does not manage, is left out."""
+        """These listings; one that the shop does not have, or whose stock it does not manage, is
+        left out.
+        """
         found = self._products({listing.external_id for listing in listings})
         wanted: dict[Product, list[ListingRef]] = {}
         for listing in listings:
@@ -86,7 +88,9 @@ class Shelf:
                             yield _level(listing, milli, asked_at, answered_at)
 
     def write(self, writes: Sequence[LevelWrite]) -> list[WriteOutcome]:
-        """Sets quantities, one request for all products and one for each product with variations."""
+        """Sets quantities, one request for all products and one for each product with
+        variations.
+        """
         if len(writes) > MAX_BATCH:
             raise self._refused(f"{len(writes)} quantities in one batch, {MAX_BATCH} are allowed")
         found = self._products({write.listing.external_id for write in writes})
@@ -174,7 +178,9 @@ class Shelf:
         return None
 
     def _products(self, external_ids: set[str]) -> dict[str, Product]:
-        """External id → product; a sku that is not known yet makes the shop be read through once."""
+        """External id → product; a sku that is not known yet makes the shop be read through
+        once.
+        """
         found: dict[str, Product] = {}
         skus = set()
         for name in external_ids:

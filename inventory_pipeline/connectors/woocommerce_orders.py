@@ -18,9 +18,9 @@ def order_events(
 ) -> list[dict[str, Any]]:
     """Events of SEMANTICS §1. Raises KeyError, TypeError or ValueError if it is no order.
 
-    An order's lines are placed when it holds stock (processing, on-hold, completed), dated at its creation:
-    the one time of an order that never changes. Repeated changes of a cancelled or failed order repeat the
-    cancel or the failure with the time of the change, which posts nothing more.
+    An order's lines are placed when it holds stock (processing, on-hold, completed), dated at its
+    creation: the one time of an order that never changes. Repeated changes of a cancelled or failed
+    order repeat the cancel or the failure with the time of the change, which posts nothing more.
     """
     number = str(int(order["id"]))
     status = str(order["status"])
@@ -30,7 +30,8 @@ def order_events(
     lines = _lines(order, item_of)
     if status in HOLDING:
         events += [
-            _of_line(number, line, "placed", "order_placed", created_at, lines) for line in lines
+            _of_line(number, line, "placed", lines) | _what("order_placed", created_at)
+            for line in lines
         ]
         paid_at = utc_time(order["date_paid_gmt"]) if order.get("date_paid_gmt") else ""
         if _later(paid_at, created_at):
@@ -43,7 +44,8 @@ def order_events(
     if status == "completed" and ships_from and order.get("date_completed_gmt"):
         shipped_at = utc_time(order["date_completed_gmt"])
         events += [
-            _of_line(number, line, "fulfilled", "order_fulfilled", shipped_at, lines)
+            _of_line(number, line, "fulfilled", lines)
+            | _what("order_fulfilled", shipped_at)
             | {"location": ships_from}
             for line in lines
         ]
@@ -64,18 +66,11 @@ def _lines(order: dict[str, Any], item_of: ItemOf) -> dict[str, tuple[str, int]]
 
 
 def _of_line(
-    number: str,
-    line: str,
-    what: str,
-    type_: str,
-    at: str,
-    lines: dict[str, tuple[str, int]],
+    number: str, line: str, what: str, lines: dict[str, tuple[str, int]]
 ) -> dict[str, Any]:
     item, quantity = lines[line]
     return {
         "event_id": f"order/{number}:line/{line}:{what}",
-        "type": type_,
-        "occurred_at": at,
         "order_id": number,
         "line_id": line,
         "item": item,
@@ -84,12 +79,11 @@ def _of_line(
 
 
 def _of_order(number: str, what: str, type_: str, at: str) -> dict[str, Any]:
-    return {
-        "event_id": f"order/{number}:{what}",
-        "type": type_,
-        "occurred_at": at,
-        "order_id": number,
-    }
+    return {"event_id": f"order/{number}:{what}", "order_id": number} | _what(type_, at)
+
+
+def _what(type_: str, at: str) -> dict[str, Any]:
+    return {"type": type_, "occurred_at": at}
 
 
 def _later(paid_at: str, created_at: str) -> bool:

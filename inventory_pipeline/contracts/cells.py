@@ -23,7 +23,10 @@ CODE = {reason: code for code, reason in enumerate(REASONS)}
 
 # Products of two numbers up to this stay inside 64 bits; larger ones are computed one by one.
 FAST_MILLI = 10**9
+MAX_FAST_DIGITS = 12
+MAX_MILLI = 2**62
 PRODUCT_DECIMALS = 6  # thousandths times thousandths
+NO_FACTOR = (Decimal(1), MAX_DECIMALS)  # of an item that nothing maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,100 +73,130 @@ def times_of(column: Texts) -> list[datetime | None]:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A state's column: its texts, and each distinct text as a number, or None where it is none."""
+    """A state's column: its texts, each distinct one as a number, or None where it is none.
+
+    `milli` are its thousandths where `fast` says that 64 bits are enough; `bad` says that it is no
+    number. One more entry of these three stands for the empty cell: 0, fast and not bad.
+    """
 
     cells: Texts
     values: list[Decimal | None]
+    milli: Ints
+    fast: Flags
+    bad: Flags
 
-    def by_value(self) -> Ints:
-        """Row → a code that is equal where numbers are (bad ones by their text); -1 where empty."""
+    def by_value(self, rows: Ints) -> Ints:
+        """A code that is equal where numbers are (bad ones by their text); -1 where empty."""
         known: dict[object, int] = {}
         codes = [
             known.setdefault(text if value is None else value, len(known))
             for text, value in zip(self.cells.texts, self.values, strict=True)
         ]
-        by_value: Ints = take(codes, self.cells.codes, dtype=np.int64, missing=-1)
+        by_value: Ints = take(codes, self.cells.codes[rows], dtype=np.int64, missing=-1)
         return by_value
 
 
 def read_numbers(cells: Texts) -> Numbers:
     values: list[Decimal | None] = []
+    milli, fast, bad = [], [], []
     for text in cells.texts:
         try:
-            values.append(parse_number(text))
+            value = parse_number(text)
         except ValueError:
-            values.append(None)
-    return Numbers(cells, values)
+            value = None
+        thousandths = None if value is None else _thousandths(value)
+        values.append(value)
+        milli.append(thousandths or 0)
+        fast.append(thousandths is not None)
+        bad.append(value is None)
+    return Numbers(
+        cells,
+        values,
+        np.array([*milli, 0], dtype=np.int64),
+        np.array([*fast, True]),
+        np.array([*bad, False]),
+    )
+
+
+def _thousandths(value: Decimal) -> int | None:
+    """None where it has finer decimals or is too large for the fast path."""
+    _, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    if not -MAX_DECIMALS <= exponent <= MAX_DECIMALS or len(digits) > MAX_FAST_DIGITS:
+        return None
+    whole = int(value * MILLI)
+    return whole if abs(whole) <= FAST_MILLI else None
 
 
 @dataclass(frozen=True, slots=True)
 class Factors:
-    """For each distinct item: units in thousandths, and the divisor that its decimals leave."""
+    """What turns an external quantity into base units: one entry for each pair (units, decimals).
 
-    targets: list[Target | None]
+    `of_item` gives each distinct item its entry; the last one stands for a row without an item.
+    `divisor` is what a product must be divisible by, so that no decimal is lost.
+    """
+
+    pairs: list[tuple[Decimal, int]]
+    of_item: Ints
     units_milli: Ints
     fast: Flags
     divisor: Ints
 
     @classmethod
-    def of(cls, targets: list[Target | None]) -> "Factors":
-        scaled = [t.units * MILLI if t else Decimal(MILLI) for t in targets]
+    def of(cls, targets: Sequence[Target | None]) -> "Factors":
+        known: dict[tuple[Decimal, int], int] = {}
+        of_item = [
+            known.setdefault((t.units, t.decimals) if t else NO_FACTOR, len(known))
+            for t in [*targets, None]
+        ]
+        pairs = list(known)
+        scaled = [units * MILLI for units, _ in pairs]
         fast = [s == s.to_integral_value() and abs(s) <= FAST_MILLI for s in scaled]
-        left = [PRODUCT_DECIMALS - (t.decimals if t else MAX_DECIMALS) for t in targets]
+        divisor = [10 ** (PRODUCT_DECIMALS - decimals) for _, decimals in pairs]
         return cls(
-            targets,
-            np.array([int(s) if ok else 0 for s, ok in zip(scaled, fast, strict=True)] + [0]),
-            np.array([*fast, True]),
-            np.array([10**places for places in left] + [1], dtype=np.int64),
+            pairs,
+            np.array(of_item, dtype=np.int64),
+            np.array([min(int(s), MAX_MILLI) for s in scaled], dtype=np.int64),
+            np.array(fast),
+            np.array(divisor, dtype=np.int64),
         )
 
 
 def to_base(numbers: Numbers, items: Texts, factors: Factors, rows: Ints) -> tuple[Ints, Ints]:
-    """(thousandths of the base unit, code of the reason) of `rows`; 0 where the cell is empty or bad."""
-    codes = numbers.cells.codes[rows]
-    item_codes = items.codes[rows]
-    milli, fast_text, bad_text = _scaled(numbers.values)
-    bad = bad_text[codes]
-    fast = fast_text[codes] & factors.fast[item_codes]
-    product = np.where(fast, milli[codes], 0) * np.where(fast, factors.units_milli[item_codes], 0)
-    fraction = product % factors.divisor[item_codes] != 0
-    reasons = np.zeros(len(rows), dtype=np.int64)
+    """(thousandths of the base unit, code of the reason) of `rows`.
+
+    Both are 0 where the cell is empty. Each pair of a distinct text and a factor is computed once.
+    """
+    width = len(numbers.values) + 1
+    codes = numbers.cells.codes[rows] % width  # -1, empty, is the last entry
+    pairs = factors.of_item[items.codes[rows]] * width + codes
+    if len(factors.pairs) * width <= len(rows):
+        table: Ints = np.arange(len(factors.pairs) * width)
+        place = pairs
+    else:
+        table, place = np.unique(pairs, return_inverse=True)
+    base, reasons = _computed(numbers, factors, table % width, table // width)
+    return base[place], reasons[place]
+
+
+def _computed(numbers: Numbers, factors: Factors, codes: Ints, factor: Ints) -> tuple[Ints, Ints]:
+    bad = numbers.bad[codes]
+    fast = numbers.fast[codes] & factors.fast[factor]
+    units = np.where(fast, factors.units_milli[factor], 0)
+    product = np.where(fast, numbers.milli[codes], 0) * units
+    fraction = product % factors.divisor[factor] != 0
+    reasons = np.zeros(len(codes), dtype=np.int64)
     reasons[bad] = CODE[Reason.BAD_NUMBER]
     reasons[fraction & ~bad] = CODE[Reason.FRACTION_OF_INDIVISIBLE]
     base = np.where(fraction | bad, 0, product // MILLI)
-    for row in np.flatnonzero(~fast & ~bad):
-        number, target = numbers.values[codes[row]], factors.targets[item_codes[row]]
+    for place in np.flatnonzero(~fast & ~bad):
+        number = numbers.values[codes[place]]
+        units_of, decimals = factors.pairs[factor[place]]
         assert number is not None
         try:
-            base[row] = base_milli(
-                number,
-                units=target.units if target else Decimal(1),
-                decimals=target.decimals if target else MAX_DECIMALS,
-            )
+            base[place] = base_milli(number, units=units_of, decimals=decimals)
         except InexactQuantity:
-            reasons[row] = CODE[Reason.FRACTION_OF_INDIVISIBLE]
+            reasons[place] = CODE[Reason.FRACTION_OF_INDIVISIBLE]
         except ValueError:
-            reasons[row] = CODE[Reason.BAD_NUMBER]
+            reasons[place] = CODE[Reason.BAD_NUMBER]
     return base, reasons
-
-
-def _scaled(values: list[Decimal | None]) -> tuple[Ints, Flags, Flags]:
-    """Per distinct text: thousandths, whether the fast path is exact for it, whether it is no number.
-
-    One more entry stands for the empty cell: 0, fast, and not bad.
-    """
-    milli = np.zeros(len(values) + 1, dtype=np.int64)
-    fast = np.ones(len(values) + 1, dtype=bool)
-    bad = np.zeros(len(values) + 1, dtype=bool)
-    for place, value in enumerate(values):
-        if value is None:
-            bad[place] = True
-            continue
-        _, digits, exponent = value.as_tuple()
-        assert isinstance(exponent, int)
-        fast[place] = -MAX_DECIMALS <= exponent <= MAX_DECIMALS and len(digits) <= 12
-        if fast[place]:
-            whole = int(value * MILLI)
-            fast[place] = abs(whole) <= FAST_MILLI
-            milli[place] = whole if fast[place] else 0
-    return milli, fast, bad

@@ -1,4 +1,6 @@
-"""Events that come in: what each type must have, mapped and exact, or a reason why not (SEMANTICS §4)."""
+"""Events that come in: what each type must have, mapped and exact, or a reason why not (SEMANTICS
+§4).
+"""
 
 import hashlib
 from collections.abc import Mapping as MappingOf
@@ -30,7 +32,9 @@ MAX_TEXT = 1000  # characters of an identifier
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """The fields of one type beyond event_id, type and occurred_at; others are kept in `raw` only."""
+    """The fields of one type beyond event_id, type and occurred_at; others are kept in `raw`
+    only.
+    """
 
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -82,8 +86,8 @@ class _Bad(Exception):
 def check_events(
     hub: Hub, system: str, raw: Sequence[RawEvent], received_at: datetime
 ) -> tuple[list[LedgerEvent], list[BadRow]]:
-    """Sorts events into those for the ledger, in their order, and those for quarantine. Never raises
-    for anything that an event holds; whether an id came before is for the ledger to see.
+    """Sorts events into those for the ledger, in their order, and those for quarantine. Never
+    raises for anything that an event holds; whether an id came before is for the ledger to see.
     """
     mapping = mapping_of(hub, system)
     events: list[LedgerEvent] = []
@@ -166,7 +170,9 @@ def _location(mapping: Mapping, name: str, text: str) -> str:
 def _goods(
     mapping: Mapping, body: MappingOf[str, Any], type_: EventType, shape: Shape
 ) -> dict[str, Any]:
-    """Item and quantity. A cancel of a whole order ignores both; one of a line may leave them out."""
+    """Item and quantity. A cancel of a whole order ignores both; one of a line may leave them
+    out.
+    """
     cancel = type_ is E.ORDER_CANCELLED
     if cancel and _text(body, "line_id") is None:
         return {}

@@ -1,4 +1,6 @@
-"""One system's identifiers, looked up: its items and locations as the hub knows them (SEMANTICS §1)."""
+"""One system's identifiers, looked up: its items and locations as the hub knows them (SEMANTICS
+§1).
+"""
 
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
@@ -21,7 +23,9 @@ class Target:
 
 
 class Mapping:
-    """The mapping of one system. An identifier equal to a sku or location needs no row; a row wins."""
+    """The mapping of one system. An identifier equal to a sku or location needs no row; a row
+    wins.
+    """
 
     def __init__(self, hub: Hub, system: str) -> None:
         self.hub = hub

@@ -1,4 +1,6 @@
-"""What a snapshot must look like, as pandera schemas: its shape on the way in, its rows when they land."""
+"""What a snapshot must look like, as pandera schemas: its shape on the way in, its rows when they
+land.
+"""
 
 from typing import Any
 
@@ -10,7 +12,8 @@ KEYS = ("as_of", "location", "item")
 STATES = tuple(state.value for state in State)
 SHOWN_CASES = 10
 
-# Any of the states may be missing, but a snapshot without any says nothing. Other columns are not read.
+# Any of the states may be missing, but a snapshot without any says nothing. Other columns are not
+# read.
 SHAPE = pa.DataFrameSchema(
     {
         **{name: pa.Column(required=True, nullable=True) for name in KEYS},
@@ -34,6 +37,7 @@ LANDED = pa.DataFrameSchema(
             "Int64",
             checks=[] if state == State.ON_HAND else [pa.Check.ge(0, n_failure_cases=SHOWN_CASES)],
             nullable=True,
+            required=False,
         )
         for state in STATES
     }

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 
 from inventory_pipeline.config.policy import Hub, System
+from inventory_pipeline.contracts.bad_rows import FIRST_ROW, bad_rows
 from inventory_pipeline.contracts.cells import (
     CODE,
-    REASONS,
     Factors,
     Flags,
     Ints,
@@ -27,15 +27,14 @@ from inventory_pipeline.contracts.cells import (
     to_base,
 )
 from inventory_pipeline.contracts.mapping import mapping_of
-from inventory_pipeline.contracts.values import clean, printable
-from inventory_pipeline.core.ledger import BadRow, CheckedSnapshot, RejectedSnapshot
+from inventory_pipeline.contracts.values import clean
+from inventory_pipeline.core.ledger import CheckedSnapshot, RejectedSnapshot
 from inventory_pipeline.core.ports import RawSnapshot
 from inventory_pipeline.core.quantities import MILLI
 from inventory_pipeline.core.vocabulary import Reason, Rejection, State
 
 MAX_MOMENTS = 10_000  # snapshots in one file
 MAX_FEED_NAME = 120
-FIRST_ROW = 2  # the header is line 1
 HUNDRED = Decimal(100)
 
 LastRows = Callable[[str], int | None]
@@ -47,8 +46,8 @@ def check_snapshot(
 ) -> list[Checked]:
     """The snapshots of one file, in the order of their as_of; each is fit to land or refused whole.
 
-    `last_rows` gives the data rows of the last accepted snapshot of a feed, or None. Never raises for
-    anything that the file holds.
+    `last_rows` gives the data rows of the last accepted snapshot of a feed, or None. Never raises
+    for anything that the file holds.
     """
     policy = hub.systems[system]
     refuse = _Refusal(policy, raw)
@@ -139,7 +138,9 @@ class _Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Table:
-    """A file's columns, understood. Skus and places are codes into `skus` and `places`, -1: none."""
+    """A file's columns, understood. Skus and places are codes into `skus` and `places`, -1:
+    none.
+    """
 
     raw: RawSnapshot
     as_of: Texts
@@ -147,6 +148,7 @@ class _Table:
     item: Texts
     states: dict[str, Numbers]
     times: list[datetime | None]
+    unread: Flags  # per distinct as_of, and True for an empty one
     factors: Factors
     skus: list[str]
     sku_codes: Ints  # per row
@@ -162,6 +164,7 @@ class _Table:
         targets = [mapping.item(text) for text in item.texts]
         skus, sku_of = _coded(target and target.sku for target in targets)
         places, place_of = _coded(mapping.location(text) for text in location.texts)
+        times = times_of(as_of)
         return cls(
             raw=raw,
             as_of=as_of,
@@ -172,7 +175,8 @@ class _Table:
                 for state in State
                 if state.value in frame.columns
             },
-            times=times_of(as_of),
+            times=times,
+            unread=np.array([*(time is None for time in times), True]),
             factors=Factors.of(targets),
             skus=skus,
             sku_codes=take(sku_of, item.codes, dtype=np.int64, missing=-1),
@@ -188,6 +192,9 @@ class _Table:
 
     def by_moment(self, moments: list[datetime]) -> Iterator[tuple[datetime, Ints]]:
         """Each moment with its rows, in file order; rows without a readable time belong to all."""
+        if len(moments) == 1:
+            yield moments[0], np.arange(len(self.as_of.codes))
+            return
         place = {time: index for index, time in enumerate(moments)}
         codes = [-1 if time is None else place[time] for time in self.times]
         of_row = take(codes, self.as_of.codes, dtype=np.int64, missing=-1)
@@ -229,7 +236,7 @@ def _check_one(
         key=table.raw.key,
         rows=landed,
         data_rows=len(rows),
-        bad=tuple(_bad_rows(table, policy.id, distinct, reasons)),
+        bad=tuple(bad_rows(table.raw, policy.id, distinct, reasons)),
     )
 
 
@@ -243,7 +250,7 @@ def _without_repeats(table: _Table, rows: Ints) -> tuple[Ints, str]:
         return rows, ""
     frame = pd.DataFrame(
         {"key": keys[repeated]}
-        | {name: n.by_value()[rows[repeated]] for name, n in table.states.items()}
+        | {name: n.by_value(rows[repeated]) for name, n in table.states.items()}
     )
     different = frame.drop_duplicates()
     if len(conflicts := np.flatnonzero(different["key"].duplicated())):
@@ -267,7 +274,7 @@ def _judge_rows(table: _Table, rows: Ints) -> tuple[Ints, dict[str, Ints]]:
         reasons[(reasons == 0) & flags] = CODE[reason]
 
     as_of = table.as_of.codes[rows]
-    unread = take([time is None for time in table.times], as_of, dtype=bool, missing=True)
+    unread = table.unread[as_of]
     missing = (as_of < 0) | table.location.empty[rows] | table.item.empty[rows]
     object_to(missing, Reason.MISSING_KEY)
     object_to(unread, Reason.BAD_TIME)
@@ -293,9 +300,11 @@ def _landed(
     skus = np.where(table.bundle[rows], -1, table.sku_codes[rows])
     places = table.place_codes[rows]
     cells = places * (len(table.skus) + 1) + skus
-    held = bad | (np.isin(cells, np.unique(cells[bad & (skus >= 0) & (places >= 0)])))
+    held = bad
+    if bad.any():
+        held = bad | np.isin(cells, np.unique(cells[bad & (skus >= 0) & (places >= 0)]))
     kept = places >= 0
-    units = table.factors.units_milli[table.item.codes[rows]]
+    units = table.factors.units_milli[table.factors.of_item[table.item.codes[rows]]]
     columns = {
         "as_of": pa.repeat(pa.scalar(as_of, pa.timestamp("us", tz="UTC")), int(kept.sum())),
         "item": _strings(table.item.texts, table.item.codes[rows][kept]),
@@ -322,56 +331,16 @@ def _strings(texts: list[str], codes: Ints) -> pa.Array:
 
 def _for_contract(rows: pa.Table) -> Any:
     """The rows' numbers, and whether every row with a value says of what and where."""
-    states = [state.value for state in State]
+    states = [s.value for s in State if rows[s.value].null_count < len(rows)]
     frame = rows.select(["units_milli", *states]).to_pandas(types_mapper=_nullable)
     mapped = (rows["sku"].is_valid().to_numpy() & rows["location"].is_valid().to_numpy()) | (
         rows["held"].to_numpy()
     )
-    return frame[[*states, "units_milli"]].assign(mapped=mapped)
+    return frame.assign(mapped=mapped)
 
 
 def _nullable(kind: Any) -> Any:
     return pd.Int64Dtype() if pa.types.is_int64(kind) else None
-
-
-def _bad_rows(table: _Table, system: str, rows: Ints, reasons: Ints) -> Iterator[BadRow]:
-    names = [str(name) for name in table.raw.frame.columns]
-    for place in np.flatnonzero(reasons):
-        row = int(rows[place])
-        reason = REASONS[reasons[place]]
-        assert reason is not None
-        cells = table.raw.frame.iloc[row].tolist()
-        raw = {
-            name: None if pd.isna(cell) else cell for name, cell in zip(names, cells, strict=True)
-        }
-        yield BadRow(
-            system=system,
-            kind="snapshot_row",
-            source=table.raw.source,
-            position=str(row + FIRST_ROW),
-            reason=reason,
-            message=_why(reason, raw),
-            raw=printable(raw),
-        )
-
-
-def _why(reason: Reason, raw: dict[str, Any]) -> str:
-    """What a person needs to put the row right."""
-    item, location = raw.get("item"), raw.get("location")
-    numbers = ", ".join(
-        f"{s.value} {raw[s.value]!r}" for s in State if raw.get(s.value) is not None
-    )
-    said = {
-        Reason.MISSING_KEY: "as_of, location and item are needed",
-        Reason.BAD_TIME: f"as_of {raw.get('as_of')!r} is no time with an offset",
-        Reason.UNKNOWN_LOCATION: f"location {location!r} is not mapped in hub.yaml",
-        Reason.UNKNOWN_ITEM: f"item {item!r} is not mapped in catalog/identifiers.csv",
-        Reason.BUNDLE_HAS_NO_STOCK: f"item {item!r} is a bundle: send its components instead",
-        Reason.BAD_NUMBER: f"one of these is no usable number: {numbers}",
-        Reason.FRACTION_OF_INDIVISIBLE: f"item {item!r} is not divisible so far: {numbers}",
-        Reason.NEGATIVE_QUANTITY: f"only on_hand may be below 0: {numbers}",
-    }
-    return clean(said[reason])
 
 
 def _feed(table: _Table, rows: Ints) -> str:

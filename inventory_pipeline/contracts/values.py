@@ -64,8 +64,9 @@ def parse_time(value: object) -> datetime:
 def canonical(body: dict[str, Any]) -> str:
     """JSON with sorted keys and one spelling for each number: equal text means equal JSON.
 
-    `quantity` is a number also where it is sent as text; every other text stays text. Raises BadValue for
-    what no database keeps: NUL, half a surrogate pair, numbers of hundreds of digits, endless nesting.
+    `quantity` is a number also where it is sent as text; every other text stays text. Raises
+    BadValue for what no database keeps: NUL, half a surrogate pair, numbers of hundreds of digits,
+    endless nesting.
     """
     known = dict(body)
     quantity = known.get("quantity")

@@ -91,6 +91,8 @@ def _checks(
             checks.channel_check(hub, channel, readable=able[channel.system].levels)
             for channel in channels
         ),
+        checks.comparison_check(hub, "ledger"),
+        checks.comparison_check(hub, "systems"),
     ]
 
 

@@ -24,6 +24,7 @@ GAPLESS = "gapless_offsets"
 QUARANTINE = "quarantine_stays_small"
 NO_NEGATIVE_ATS = "no_negative_ats"
 SHOWS_WHAT_IT_MUST = "channel_shows_what_it_must"
+NO_OPEN_VARIANCES = "no_open_variances"
 
 
 def snapshot_checks(system: System) -> dg.AssetChecksDefinition:
@@ -139,7 +140,7 @@ def channel_check(hub: Hub, channel: Channel, *, readable: bool) -> dg.AssetChec
                 asset,
                 SHOWS_WHAT_IT_MUST,
                 "No variance beyond tolerance: a warning at first, an error once one is older than "
-                f"{escalate_after}.",
+                f"{verdicts.duration(escalate_after)}.",
             )
         ],
     )
@@ -155,6 +156,34 @@ def channel_check(hub: Hub, channel: Channel, *, readable: bool) -> dg.AssetChec
                 else verdicts.cannot_be_asked(channel.system)
             )
         yield found.result(asset, SHOWS_WHAT_IT_MUST)
+
+    return look
+
+
+def comparison_check(hub: Hub, comparison: str) -> dg.AssetChecksDefinition:
+    """The check of `reconcile/ledger` or `reconcile/systems`."""
+    asset = dg.AssetKey(["reconcile", comparison])
+    escalate_after = hub.tolerances.escalate_after
+
+    @dg.multi_asset_check(
+        name=f"{keys.op_name(asset)}__checks",
+        specs=[
+            _spec(
+                asset,
+                NO_OPEN_VARIANCES,
+                "No variance beyond tolerance: a warning at first, an error once one is older than "
+                f"{verdicts.duration(escalate_after)}.",
+            )
+        ],
+    )
+    def look(hub: HubResource) -> Iterator[dg.AssetCheckResult]:
+        with _asking(hub) as connection:
+            found = verdicts.shows_what_it_must(
+                facts.variances(connection, comparison),
+                escalate_after=escalate_after,
+                now=utc_now(),
+            )
+        yield found.result(asset, NO_OPEN_VARIANCES)
 
     return look
 

@@ -22,12 +22,12 @@ def sync_job(hub: Hub) -> dg.JobDefinition:
     @dg.op(name="drain", description="Cycles and pushes while there is work, then waits for more.")
     def drain_op(context: dg.OpExecutionContext, hub: HubResource) -> None:
         from inventory_pipeline.defs import lineage
-        from inventory_pipeline.defs.reporter import Reporter, pool_connections
+        from inventory_pipeline.defs.reporter import Beside, Reporter, pool_connections
         from inventory_pipeline.flow.drain import drain
 
         pool_connections(context.instance)
         with hub.open() as ctx:
-            reporter = Reporter(context.log_event, ctx)
+            reporter = Beside(Reporter(context.log_event, ctx))
             report = drain(
                 ctx,
                 idle=idle,

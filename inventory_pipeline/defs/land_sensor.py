@@ -107,8 +107,8 @@ def _news(memory: Postgres, hub: Hub, system: System, now: datetime) -> str:
             if found is not None:
                 return f"new snapshot {found.source}"
     finally:
-        for connector in connectors.values():
-            connector.close()
+        for one in connectors.values():
+            one.close()
     if connector.capabilities.changes and (
         last_read is None or now - last_read > MISSED_POLLS * system.poll
     ):

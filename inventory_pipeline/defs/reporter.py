@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import reduce
 from operator import add
+from queue import SimpleQueue
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -122,6 +124,35 @@ class Reporter:
                 self._waiting.popleft()
         except (SQLAlchemyError, DagsterPostgresException) as error:
             log.warning("%d reports wait for Dagster's storage: %s", len(self._waiting), error)
+
+
+class Beside:
+    """A reporter in a thread of its own: a drain computes on while Dagster stores its reports."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._queue: SimpleQueue[tuple[Sequence[CycleReport], Sequence[PushReport]] | None] = (
+            SimpleQueue()
+        )
+        self._thread = Thread(target=self._run, name="reports", daemon=True)
+        self._thread.start()
+
+    def report(self, cycles: "Sequence[CycleReport]", pushes: "Sequence[PushReport]") -> None:
+        self._queue.put((cycles, pushes))
+
+    def close(self) -> None:
+        """Everything is reported, the last checks too."""
+        self._queue.put(None)
+        self._thread.join()
+        self._reporter.close()
+
+    def _run(self) -> None:
+        while (done := self._queue.get()) is not None:
+            try:
+                self._reporter.report(*done)
+            except Exception:
+                # One report less; the next is stored all the same, and the numbers are elsewhere.
+                log.exception("a report of a drain could not be made")
 
 
 def pool_connections(instance: dg.DagsterInstance) -> None:

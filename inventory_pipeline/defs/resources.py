@@ -1,6 +1,7 @@
 """The one resource: an open hub, for as long as a run needs it."""
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from inventory_pipeline.core.errors import HubError, PostgresUnavailable
 if TYPE_CHECKING:
     from inventory_pipeline.flow.context import HubContext
     from inventory_pipeline.memory.postgres import Postgres
+
+_migrating = threading.Lock()
 
 HUB_FOLDER = "HUB_FOLDER"
 HUB_STATE = "HUB_STATE"
@@ -55,10 +58,11 @@ class HubResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         postgres = Postgres(self.url(), max_connections=1)
         try:
-            with postgres.connection() as connection:
-                new = connection.execute("SELECT to_regclass('hub.sync_cursor')").fetchone()
-            if new == (None,):
-                migrate(self.url())
+            # Sensors tick in threads of one process, and migrations do not take turns there.
+            with _migrating, postgres.connection() as connection:
+                made = connection.execute("SELECT to_regclass('hub.sync_cursor')").fetchone()
+                if made == (None,):
+                    migrate(self.url())
             yield postgres
         finally:
             postgres.close()

@@ -142,9 +142,7 @@ def _rows_doubts(newest: Landed) -> list[str]:
 def _totals_doubts(totals: Totals, before: Totals | None) -> list[str]:
     doubts = []
     if totals.negative_rows * 100 > totals.rows * MAX_NEGATIVE_PERCENT:
-        doubts.append(
-            f"{totals.negative_rows} of {totals.rows} rows have less than nothing on hand"
-        )
+        doubts.append(f"{totals.negative_rows} of {totals.rows} rows have negative stock")
     if before is not None and before.on_hand_milli > 0:
         moved = abs(totals.on_hand_milli - before.on_hand_milli)
         if moved * 100 > before.on_hand_milli * MAX_CHANGE_PERCENT:
@@ -164,7 +162,8 @@ def freshness(newest: Mapping[str, datetime], *, max_age: timedelta, now: dateti
     seconds = {"age_seconds": age.total_seconds(), "max_age_seconds": max_age.total_seconds()}
     if age > max_age:
         return _odd(
-            f"feed {feed} speaks of {newest[feed].isoformat()}: older than {max_age}", **seconds
+            f"feed {feed} speaks of {newest[feed].isoformat()}: older than {duration(max_age)}",
+            **seconds,
         )
     return _good(f"the oldest feed speaks of {newest[feed].isoformat()}", **seconds)
 
@@ -240,12 +239,22 @@ def quarantine_grows(held: int, fresh: int, commonest: Sequence[tuple[str, str, 
     table = markdown(("system", "reason", "rows"), [(s, r, str(n)) for s, r, n in commonest])
     if fresh:
         return _odd(
-            f"{fresh} rows came into quarantine within {QUARANTINE_WINDOW}, {held} are held in all",
+            f"{fresh} rows came into quarantine within {duration(QUARANTINE_WINDOW)}, "
+            f"{held} are held in all",
             held=held,
             fresh=fresh,
             commonest=table,
         )
     return _good(f"{held} rows are held, none of them new", held=held, fresh=fresh)
+
+
+def duration(span: timedelta) -> str:
+    """As hub.yaml writes it: an integer and d, h, m or s."""
+    seconds = int(span.total_seconds())
+    for letter, length in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds and seconds % length == 0:
+            return f"{seconds // length}{letter}"
+    return f"{seconds}s"
 
 
 def units(milli: int | None) -> str:

@@ -76,18 +76,22 @@ def open_context(
 
 def build_connectors(hub: Hub) -> dict[str, Connector]:
     """One connector a system; building does no I/O."""
-    known: dict[str, set[str]] = {system: set(hub.catalog.items) for system in hub.systems}
-    for identifier in hub.catalog.identifiers:
-        known.setdefault(identifier.system, set()).add(identifier.external_id)
     return {
         system.id: build(
             Opening(
                 system=system.id,
                 options=system.options,
                 hub_folder=str(hub.folder),
-                external_ids=frozenset(known[system.id]),
+                external_ids=external_ids(hub, system.id),
             ),
             system.connector,
         )
         for system in hub.systems.values()
     }
+
+
+def external_ids(hub: Hub, system: str) -> frozenset[str]:
+    """What the system calls our items: its rows in identifiers.csv, and skus that have none there."""
+    rows = [row for row in hub.catalog.identifiers if row.system == system]
+    unmapped = hub.catalog.items.keys() - {row.sku for row in rows}
+    return frozenset({row.external_id for row in rows} | unmapped)

@@ -1,7 +1,7 @@
 """Reads systems into the memory: snapshots, changes, and webhooks that wait in the inbox.
 
-What is stored and how far was read move in one transaction, so that nothing is skipped or lost when a process
-dies in between; what is read twice is recognized by its key or id.
+What is stored and how far was read move in one transaction, so that nothing is skipped or lost when
+a process dies in between; what is read twice is recognized by its key or id.
 """
 
 import hashlib
@@ -21,7 +21,14 @@ from inventory_pipeline.core.ledger import (
     LedgerEvent,
     RejectedSnapshot,
 )
-from inventory_pipeline.core.ports import Progress, RawEvent, RawSnapshot, Watcher, unwatched
+from inventory_pipeline.core.ports import (
+    Connector,
+    Progress,
+    RawEvent,
+    RawSnapshot,
+    Watcher,
+    unwatched,
+)
 from inventory_pipeline.core.vocabulary import EventType, MovesAt
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.memory import feeds, inbox, ledger
@@ -41,7 +48,9 @@ class TooManyPages(SystemFailure):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LandReport:
-    """What became of a system's new snapshots. `as_of` is the newest that was accepted; None: none new."""
+    """What became of a system's new snapshots. `as_of` is the newest that was accepted; None: none
+    new.
+    """
 
     system: str
     accepted: tuple[CheckedSnapshot, ...] = ()
@@ -75,10 +84,11 @@ class LandReport:
 
 
 def land_snapshots(ctx: HubContext, system: str, watch: Watcher = unwatched) -> LandReport:
-    """Lands every new snapshot of a system; those that are refused are remembered with their reason.
+    """Lands every new snapshot of a system; those that are refused are remembered with their
+    reason.
 
-    Each file is one transaction: all of its snapshots, or none. Raises SourceError where the system cannot be
-    read; what landed before that stays.
+    Each file is one transaction: all of its snapshots, or none. Raises SourceError where the system
+    cannot be read; what landed before that stays.
     """
     connector = ctx.connectors[system]
     if not connector.capabilities.snapshots:
@@ -123,8 +133,8 @@ def land_changes(ctx: HubContext, system: str) -> IngestCount:
 def land_inbox(ctx: HubContext, limit: int = 500) -> IngestCount:
     """Reads waiting webhooks into the ledger, oldest first, in one transaction.
 
-    A delivery that cannot be understood is given up with its reason and kept. One whose system must be asked
-    something and does not answer waits for the next time; the others go on.
+    A delivery that cannot be understood is given up with its reason and kept. One whose system must
+    be asked something and does not answer waits for the next time; the others go on.
     """
     with ctx.pg.connection() as connection:
         rows = inbox.take(connection, limit)
@@ -134,13 +144,8 @@ def land_inbox(ctx: HubContext, limit: int = 500) -> IngestCount:
         for row in rows:
             if row.system in silent:
                 continue
-            connector = ctx.connectors.get(row.system)
             try:
-                if connector is None:
-                    raise WebhookRefused(
-                        "hub.yaml has no such system", system=row.system, status=404
-                    )
-                events = connector.parse(row.topic, row.delivery)
+                events = _connector(ctx, row.system).parse(row.topic, row.delivery)
             except WebhookRefused as error:
                 inbox.fail(connection, row.inbox_id, str(error), ctx.clock())
             except SourceError as error:
@@ -152,6 +157,15 @@ def land_inbox(ctx: HubContext, limit: int = 500) -> IngestCount:
         count = _append(ctx, connection, found)
         inbox.done(connection, done, ctx.clock())
     return count
+
+
+def _connector(ctx: HubContext, system: str) -> Connector:
+    """The connector of a delivery's system. Raises WebhookRefused if hub.yaml has none (any
+    more).
+    """
+    if system not in ctx.connectors:
+        raise WebhookRefused("hub.yaml has no such system", system=system, status=404)
+    return ctx.connectors[system]
 
 
 def _append(
@@ -166,9 +180,9 @@ def _append(
         bad += failed
     if not events and not bad:
         return IngestCount()
-    count = ledger.append_events(connection, events, bad, mapping_version=ctx.mapping_version)
-    ledger.quarantine(connection, bad, received_at=ctx.clock())
-    return count
+    return ledger.append_events(
+        connection, events, bad, received_at=ctx.clock(), mapping_version=ctx.mapping_version
+    )
 
 
 def _with_channel(

@@ -76,6 +76,7 @@ def append_events(
     events: Sequence[LedgerEvent],
     bad: Sequence[BadRow],
     *,
+    received_at: datetime,
     mapping_version: int,
 ) -> IngestCount:
     """Appends what is new, counts duplicates, keeps conflicts and bad rows in quarantine.
@@ -83,50 +84,44 @@ def append_events(
     The counter is taken after the rows are with the server and just before the commit that the
     caller makes; listeners are told at that commit.
     """
-    count = IngestCount(quarantined=len(bad))
-    per_system: dict[str, IngestCount] = {}
-    for row in bad:
-        per_system[row.system] = per_system.get(row.system, IngestCount()) + IngestCount(
-            quarantined=1
-        )
+    per_system = {system: IngestCount() for system in {row.system for row in (*events, *bad)}}
+    kept = list(bad)
+    last_offset = None
     if events:
         _stage(connection, events)
         head = _lock_counter(connection)
-        rows = connection.execute(
-            _APPEND, {"head": head, "mapping_version": mapping_version}
-        ).fetchall()
-        conflicts: list[BadRow] = []
-        for system, accepted, duplicates, conflicting in rows:
-            conflicts += [_conflict(events[number]) for number in conflicting]
-            per_system[system] = per_system.get(system, IngestCount()) + IngestCount(
+        parameters = {"head": head, "mapping_version": mapping_version}
+        for system, accepted, duplicates, conflicting in connection.execute(_APPEND, parameters):
+            kept += [_conflict(events[number]) for number in conflicting]
+            per_system[system] = IngestCount(
                 accepted=accepted, duplicates=duplicates, conflicting=len(conflicting)
             )
-        quarantine(connection, conflicts, received_at=events[0].received_at)
-        accepted = sum(row[1] for row in rows)
+        accepted = sum(count.accepted for count in per_system.values())
         _advance(connection, accepted)
-        count = IngestCount(
-            accepted=accepted,
-            duplicates=sum(row[2] for row in rows),
-            conflicting=len(conflicts),
-            quarantined=len(bad),
-            last_offset=head + accepted if accepted else None,
-        )
+        last_offset = head + accepted if accepted else None
+    for row in quarantine(connection, kept, received_at=received_at):
+        if row.reason is not Reason.CONFLICTING_DUPLICATE:
+            per_system[row.system] += IngestCount(quarantined=1)
     _count(connection, per_system)
-    return count
+    return sum(per_system.values(), IngestCount(last_offset=last_offset))
 
 
-def quarantine(connection: Connection, bad: Sequence[BadRow], *, received_at: datetime) -> None:
-    """Keeps rows that failed; the same row from the same place is kept once."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
+def quarantine(
+    connection: Connection, bad: Sequence[BadRow], *, received_at: datetime
+) -> list[BadRow]:
+    """Keeps rows that failed; the same row from the same place is kept once. Returns the new ones."""
+    return [
+        row
+        for row in bad
+        if connection.execute(
             "INSERT INTO hub.quarantine (system, kind, source, position, reason, message, raw,"
-            " received_at) "
-            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            [
-                (b.system, b.kind, b.source, b.position, b.reason, b.message, b.raw, received_at)
-                for b in bad
-            ],
-        )
+            " received_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            (
+                row.system, row.kind, row.source, row.position, row.reason, row.message, row.raw,
+                received_at,
+            ),
+        ).rowcount
+    ]  # fmt: skip
 
 
 def register_snapshot(
@@ -164,8 +159,8 @@ def register_snapshot(
             snapshot.source, snapshot.key,
         ),
     )  # fmt: skip
-    quarantine(connection, snapshot.bad, received_at=landed_at)
-    _count(connection, {snapshot.system: IngestCount(quarantined=len(snapshot.bad))})
+    bad = quarantine(connection, snapshot.bad, received_at=landed_at)
+    _count(connection, {snapshot.system: IngestCount(quarantined=len(bad))})
     _advance(connection, 1)
     return head + 1
 

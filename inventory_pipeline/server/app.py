@@ -47,11 +47,18 @@ def create_app(
             background.stop()
         pg.close()
 
-    app = FastAPI(title=f"{ctx.hub.name}: inventory hub", summary=package_says, lifespan=lifespan)
+    app = FastAPI(
+        title=f"{ctx.hub.name}: inventory hub",
+        summary=package_says,
+        lifespan=lifespan,
+        # The usual viewers are fetched from other people's servers; the page /docs is our own.
+        docs_url=None,
+        redoc_url=None,
+    )
     page = PageContext(hub=ctx.hub, pg=pg, clock=ctx.clock, dagster_url=dagster_url)
     app.include_router(hooks_router(ctx.connectors, group, ctx.clock))
     app.include_router(api_router(pg, hub=ctx.hub.name, channels=ctx.hub.channels))
-    app.include_router(pages_router(page))
+    app.include_router(pages_router(page, app.openapi))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_exception_handler(PostgresUnavailable, _unavailable)
     return app

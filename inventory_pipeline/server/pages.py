@@ -1,5 +1,6 @@
 """The operators' pages: server-rendered, no JavaScript, each one look at Postgres."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -76,8 +77,8 @@ class SystemLine:
         return "warning" if self.stale or self.state.quarantined else "good"
 
 
-def pages_router(page: PageContext) -> APIRouter:
-    """Health, SKU, variances and feeds."""
+def pages_router(page: PageContext, openapi: Callable[[], dict[str, Any]]) -> APIRouter:
+    """Health, SKU, variances, feeds, and the API as `openapi` describes it."""
     router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
     draw = _Renderer(page)
 
@@ -114,6 +115,10 @@ def pages_router(page: PageContext) -> APIRouter:
                 snapshots=queries.newest_snapshots(connection),
                 quarantined=queries.quarantined(connection),
             )
+
+    @router.get("/docs")
+    def docs() -> HTMLResponse:
+        return draw("docs.html", api=openapi())
 
     return router
 

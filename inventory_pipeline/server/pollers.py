@@ -24,45 +24,52 @@ INBOX_BATCH = 500
 # Deliveries that an earlier process accepted are found without being told of them.
 INBOX_LOOK_S = 1.0
 MAX_BACKOFF_S = 60.0
+POSTGRES_AGAIN_S = 1.0
 JITTER = 0.1
 
 log = structlog.get_logger("intake")
 
 
 class Trouble:
-    """Says once that something fails and once that it works again."""
+    """Says once that something fails and once that it works again, for all threads that meet it."""
 
     def __init__(self, subject: str, clock: Clock) -> None:
         self._subject = subject
         self._clock = clock
+        self._lock = threading.Lock()
         self._since: datetime | None = None
+        self._ended: datetime | None = None
         self._kind = ""
         self.failures = 0
 
-    def met(self, error: Exception) -> None:
-        """Another failure; only the first of its kind is logged."""
-        self.failures += 1
-        kind = type(error).__name__
-        if self._since is None:
-            self._since = self._clock()
-        if kind != self._kind:
-            self._kind = kind
-            if isinstance(error, HubError):
-                log.warning("failing", subject=self._subject, why=str(error))
-            else:
-                log.error("failing", subject=self._subject, why=repr(error), exc_info=error)
+    def met(self, error: Exception, *, tried_at: datetime | None = None) -> None:
+        """Another failure; only the first of its kind is logged.
+
+        One that was tried before the trouble ended, and is only reported now, says nothing new.
+        """
+        with self._lock:
+            if tried_at is not None and self._ended is not None and tried_at < self._ended:
+                return
+            self.failures += 1
+            self._since = self._since or self._clock()
+            if type(error).__name__ == self._kind:
+                return
+            self._kind = type(error).__name__
+        if isinstance(error, HubError):
+            log.warning("failing", subject=self._subject, why=str(error))
+        else:
+            log.error("failing", subject=self._subject, why=repr(error), exc_info=error)
 
     def over(self) -> None:
         """It worked: says so if it did not before."""
-        if self._since is not None:
-            lasted = (self._clock() - self._since).total_seconds()
-            log.info(
-                "works again",
-                subject=self._subject,
-                after_s=round(lasted, 1),
-                failures=self.failures,
-            )
-        self._since, self._kind, self.failures = None, "", 0
+        with self._lock:
+            if self._since is None:
+                return
+            self._ended = self._clock()
+            lasted_s = round((self._ended - self._since).total_seconds(), 1)
+            failures, self.failures = self.failures, 0
+            self._since, self._kind = None, ""
+        log.info("works again", subject=self._subject, after_s=lasted_s, failures=failures)
 
     def backoff_s(self, base_s: float) -> float:
         """Seconds until the next attempt: doubles with each failure, up to a ceiling."""
@@ -86,6 +93,7 @@ class Intake:
         self._ctx = ctx
         self._stopping = threading.Event()
         self._arrived = threading.Event()
+        self._postgres = Trouble("Postgres", ctx.clock)
         self._tasks: list[Task] = []
         if read_inbox:
             self._tasks.append(Task(name="inbox", step=self._read_inbox))
@@ -114,19 +122,20 @@ class Intake:
         trouble = Trouble(task.name, self._ctx.clock)
         wait_s = task.first_after_s
         while not self._pause(task, wait_s):
+            tried_at = self._ctx.clock()
             try:
                 wait_s = task.step()
+            except PostgresUnavailable as error:
+                # One line for all threads; a database that is back is wanted at once.
+                self._postgres.met(error, tried_at=tried_at)
+                wait_s = POSTGRES_AGAIN_S
             except Exception as error:  # noqa: BLE001 - a thread that dies would be silent
                 trouble.met(error)
-                # A database that is back is wanted at once; a system that is down is not to be
-                # hammered.
-                wait_s = (
-                    1.0
-                    if isinstance(error, PostgresUnavailable)
-                    else trouble.backoff_s(task.retry_s)
-                )
+                # A system that is down is not to be hammered.
+                wait_s = trouble.backoff_s(task.retry_s)
             else:
                 trouble.over()
+                self._postgres.over()
 
     def _pause(self, task: Task, wait_s: float) -> bool:
         """Sleeps, or is woken; True when the process wants to end."""

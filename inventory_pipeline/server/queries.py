@@ -18,6 +18,54 @@ LATENCY_WINDOW = timedelta(hours=1)
 
 Row = TypeVar("Row")
 
+_CHANNELS = """
+WITH wanted AS (
+    SELECT channel, place
+    FROM unnest(%(channels)s::text[]) WITH ORDINALITY AS w(channel, place)
+),
+listing AS (
+    SELECT channel, count(*) AS listings,
+           count(*) FILTER (WHERE NOT look AND dead_at IS NULL AND failure IS NULL)
+               AS in_sync,
+           count(*) FILTER (WHERE look AND dead_at IS NULL) AS waiting,
+           count(*) FILTER (WHERE failure IS NOT NULL AND dead_at IS NULL) AS failed,
+           count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead
+    FROM hub.outbox WHERE listed GROUP BY channel
+),
+pushed AS (
+    SELECT channel,
+           count(*) FILTER (WHERE outcome = 'acked') AS acked,
+           count(*) FILTER (WHERE outcome IN ('refused', 'unknown', 'busy')) AS failed,
+           percentile_cont(0.5) WITHIN GROUP (
+               ORDER BY extract(epoch FROM answered_at - occurred_at)
+           ) FILTER (WHERE outcome = 'acked' AND occurred_at IS NOT NULL) AS p50_s,
+           percentile_cont(0.95) WITHIN GROUP (
+               ORDER BY extract(epoch FROM answered_at - occurred_at)
+           ) FILTER (WHERE outcome = 'acked' AND occurred_at IS NOT NULL) AS p95_s
+    FROM hub.attempts
+    WHERE channel = ANY(%(channels)s) AND sent_at > %(since)s
+    GROUP BY channel
+),
+differing AS (
+    SELECT channel, count(*) AS variances, min(first_seen) AS oldest
+    FROM hub.variances WHERE closed_at IS NULL AND comparison = 'channel'
+    GROUP BY channel
+)
+SELECT w.channel, coalesce(l.listings, 0) AS listings, coalesce(l.in_sync, 0) AS in_sync,
+       coalesce(l.waiting, 0) AS waiting, coalesce(l.failed, 0) AS failed,
+       coalesce(l.dead, 0) AS dead, coalesce(d.variances, 0) AS open_variances,
+       d.oldest AS oldest_variance,
+       (SELECT max(sent_at) FROM hub.attempts AS a WHERE a.channel = w.channel)
+           AS last_push,
+       coalesce(p.acked, 0) AS acked_last_hour, coalesce(p.failed, 0) AS failed_last_hour,
+       p.p50_s, p.p95_s
+FROM wanted AS w
+LEFT JOIN listing AS l USING (channel)
+LEFT JOIN pushed AS p USING (channel)
+LEFT JOIN differing AS d USING (channel)
+ORDER BY w.place
+"""
+
 
 def sync_state(connection: Connection) -> rows.SyncState:
     """Head of the ledger, the sync cursor, and deliveries that wait in the inbox."""
@@ -43,53 +91,7 @@ def channel_states(
     return _all(
         connection,
         rows.ChannelState,
-        """
-        WITH wanted AS (
-            SELECT channel, place
-            FROM unnest(%(channels)s::text[]) WITH ORDINALITY AS w(channel, place)
-        ),
-        listing AS (
-            SELECT channel, count(*) AS listings,
-                   count(*) FILTER (WHERE NOT look AND dead_at IS NULL AND failure IS NULL)
-                       AS in_sync,
-                   count(*) FILTER (WHERE look AND dead_at IS NULL) AS waiting,
-                   count(*) FILTER (WHERE failure IS NOT NULL AND dead_at IS NULL) AS failed,
-                   count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead
-            FROM hub.outbox WHERE listed GROUP BY channel
-        ),
-        pushed AS (
-            SELECT channel,
-                   count(*) FILTER (WHERE outcome = 'acked') AS acked,
-                   count(*) FILTER (WHERE outcome IN ('refused', 'unknown', 'busy')) AS failed,
-                   percentile_cont(0.5) WITHIN GROUP (
-                       ORDER BY extract(epoch FROM answered_at - occurred_at)
-                   ) FILTER (WHERE outcome = 'acked' AND occurred_at IS NOT NULL) AS p50_s,
-                   percentile_cont(0.95) WITHIN GROUP (
-                       ORDER BY extract(epoch FROM answered_at - occurred_at)
-                   ) FILTER (WHERE outcome = 'acked' AND occurred_at IS NOT NULL) AS p95_s
-            FROM hub.attempts
-            WHERE channel = ANY(%(channels)s) AND sent_at > %(since)s
-            GROUP BY channel
-        ),
-        differing AS (
-            SELECT channel, count(*) AS variances, min(first_seen) AS oldest
-            FROM hub.variances WHERE closed_at IS NULL AND comparison = 'channel'
-            GROUP BY channel
-        )
-        SELECT w.channel, coalesce(l.listings, 0) AS listings, coalesce(l.in_sync, 0) AS in_sync,
-               coalesce(l.waiting, 0) AS waiting, coalesce(l.failed, 0) AS failed,
-               coalesce(l.dead, 0) AS dead, coalesce(d.variances, 0) AS open_variances,
-               d.oldest AS oldest_variance,
-               (SELECT max(sent_at) FROM hub.attempts AS a WHERE a.channel = w.channel)
-                   AS last_push,
-               coalesce(p.acked, 0) AS acked_last_hour, coalesce(p.failed, 0) AS failed_last_hour,
-               p.p50_s, p.p95_s
-        FROM wanted AS w
-        LEFT JOIN listing AS l USING (channel)
-        LEFT JOIN pushed AS p USING (channel)
-        LEFT JOIN differing AS d USING (channel)
-        ORDER BY w.place
-        """,
+        _CHANNELS,
         {"channels": list(channels), "since": at - LATENCY_WINDOW},
     )
 

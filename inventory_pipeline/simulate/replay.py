@@ -266,7 +266,11 @@ def main() -> None:
         try:
             replay.run()
         except HubError as error:
-            report({"step": "failed", "error": str(error)})
+            report({"step": "failed", "done": 0, "total": None, "error": str(error)})
+            sys.exit(1)
+        except BrokenPipeError:
+            # Whoever waited is gone; the next start goes on from here.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         finally:
             replay.close()

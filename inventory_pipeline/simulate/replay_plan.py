@@ -13,7 +13,7 @@ from inventory_pipeline.simulate.grocer_stock import DC, STORES, Opening
 from inventory_pipeline.simulate.replay_state import ReplayState
 
 # Baskets fill this part of the time: the first and the last moments belong to counts.
-FIRST, LAST = 0.01, 0.98
+FIRST, LAST = 0.01, 0.99
 COUNT_EVERY_DAYS = 7
 Todo = tuple[float, str, dict[str, Any]]
 

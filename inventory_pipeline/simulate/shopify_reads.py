@@ -131,8 +131,13 @@ class Reads:
             {"id": _id, "sku": str, "created_at": to_second, "updated_at": to_second},
         )
         self.warnings += search.warnings
+        # A question about many items by name is the usual one: SQLite finds those by itself.
+        names = search.named("id") or search.named("sku") or []
+        column = "item_id" if search.named("id") else "sku"
+        where = f"AND {column} IN ({', '.join('?' for _ in names)})" if names else ""
         rows = self.shop.connection.execute(
-            "SELECT * FROM items WHERE item_id > ? ORDER BY item_id", (_after_id(asked),)
+            f"SELECT * FROM items WHERE item_id > ? {where} ORDER BY item_id",
+            (_after_id(asked), *names),
         )
         found = (
             row
@@ -231,6 +236,7 @@ class Reads:
         shipped = [
             {
                 "id": f"gid://shopify/FulfillmentLineItem/{line_id}",
+                "number": line_id,
                 "lineItem": self._line(by_id[line_id]),
                 "quantity": quantity,
             }
@@ -246,7 +252,10 @@ class Reads:
             "totalQuantity": sum(quantity for _, quantity in one["lines"]),
             "location": lambda _info: self.location(order["lines"][0]["location"]),
             "fulfillmentLineItems": lambda _info, **asked: connection(
-                shipped, asked, lambda row: row, lambda row: row["id"]
+                [row for row in shipped if row["number"] > _after_id(asked)],
+                asked,
+                lambda row: row,
+                lambda row: row["number"],
             ),
         }
 

@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 class Term:
     field: str
     op: str
-    value: str
+    value: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,14 @@ class Search:
 
     alternatives: tuple[tuple[Term, ...], ...]
     warnings: tuple[str, ...]
+
+    def named(self, field: str) -> list[Any] | None:
+        """The values that this field must be one of, where the search says nothing else."""
+        terms = [term for terms in self.alternatives for term in terms]
+        alone = all(len(terms) == 1 for terms in self.alternatives)
+        if not terms or not alone or any(t.field != field or t.op != "=" for t in terms):
+            return None
+        return [term.value for term in terms]
 
     def matches(self, row: Row) -> bool:
         if not self.alternatives:

@@ -1,20 +1,23 @@
 """`inventory-pipeline up`: the whole hub on one machine, from nothing to numbers that agree."""
 
-import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from inventory_pipeline.core.errors import ChannelError, HubError, SourceError
-from inventory_pipeline.up.dagster import dagster_processes, prepare_dagster_home
+from inventory_pipeline.core.errors import ChannelError, PostgresUnavailable, SourceError
+from inventory_pipeline.up.dagster import (
+    LocationWatch,
+    dagster_processes,
+    prepare_dagster_home,
+)
 from inventory_pipeline.up.database import Database
+from inventory_pipeline.up.demo import remembered
 from inventory_pipeline.up.folders import Folders
 from inventory_pipeline.up.ownership import MARKER, ProcessFile, end_leftovers, only_one
 from inventory_pipeline.up.ports import HOST, free_ports, require_free
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
 
 # A comparison whose variances were healed is made once more, and then once more.
 MAX_COMPARISONS = 3
+BETWEEN_COMPARISONS_S = 3.0
+MAX_PATIENCE = 5
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +73,7 @@ class _Run:
         self.wishes = wishes
         self.terminal = terminal
         self.folders = wishes.folders
-        self.state = _Remembered(self.folders.state / "up.json")
+        self.state = remembered(self.folders)
         self.record = ProcessFile(self.folders.state / "processes.json")
         self.database = Database(
             self.folders.postgres, given_url=wishes.postgres_url, say=terminal.say
@@ -77,8 +84,10 @@ class _Run:
             say=terminal.say,
             blocked=self.database.is_down,
         )
+        self.location = LocationWatch(wishes.dagster_port, say=terminal.say)
         self.opened = ExitStack()
         self.serving = False
+        self.uncompared: set[str] = set()
         self.interrupts = 0
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._interrupt)
@@ -110,6 +119,8 @@ class _Run:
         """Everything that was started, the last one first; a second Ctrl-C shortens every grace."""
         before = self.interrupts
         self.opened.close()
+        if not self.database.url:
+            return  # nothing was started
         with self.terminal.step("stopped"):
             self.supervisor.stop_all(hurry=lambda: self.interrupts > before)
             end_leftovers(self.folders.state, [])
@@ -221,7 +232,7 @@ class _Run:
         argv = demo.replay(self.state.get("ports", {}), self._demo_folders())
         summary = run_replay(
             self.supervisor, self.terminal, argv, env=_child_environment(self.folders, env),
-            check=self.supervisor.check,
+            check=self._look_around,
         )  # fmt: skip
         self.state.set("replayed", summary or True)
 
@@ -231,23 +242,24 @@ class _Run:
 
         self._wait_until_quiet(ctx)
         for _ in range(MAX_COMPARISONS):
-            if self._compare(ctx) == 0:
+            if self._patiently(lambda: self._compare(ctx)) == 0 and not self.uncompared:
                 break
+            time.sleep(BETWEEN_COMPARISONS_S)
             self._wait_until_quiet(ctx)
-        summary = summarize(ctx)
+        summary = self._patiently(lambda: summarize(ctx))
         self.terminal.table(f"{ctx.hub.name}: what was done so far", summary.lines())
-        return summary.all_well
+        return summary.all_well and not self.uncompared
 
     def _wait_until_quiet(self, ctx: "HubContext") -> None:
         from inventory_pipeline.up import quiet
 
         with self.terminal.bar("everything read, computed and pushed") as bar:
-            for trouble in quiet.read_to_the_end(ctx):
+            for trouble in self._patiently(lambda: quiet.read_to_the_end(ctx)):
                 self.terminal.say(trouble)
             quiet.wait_until_quiet(
                 ctx,
                 show=lambda work: bar.show(f"under way: {work}", 0, None),
-                check=self.supervisor.check,
+                check=self._look_around,
             )
 
     def _compare(self, ctx: "HubContext") -> int:
@@ -257,10 +269,26 @@ class _Run:
         for channel in ctx.hub.channels:
             with self.terminal.step(f"comparing all that {channel} shows"):
                 try:
-                    reconcile_channel(ctx, channel, full=True)
+                    report = reconcile_channel(ctx, channel, full=True)
                 except (SourceError, ChannelError) as error:
                     self.terminal.say(str(error))
+                    self.uncompared.add(channel)
+                    continue
+            self.uncompared.discard(channel)
+            if report.skipped:
+                self.terminal.say(report.skipped)
         return sum(heal(ctx).values())
+
+    def _patiently(self, work: Callable[[], Result]) -> Result:
+        """Does it again when Postgres is back; every such piece of work can be repeated."""
+        for _ in range(MAX_PATIENCE):
+            try:
+                return work()
+            except PostgresUnavailable:
+                while self.database.is_down():
+                    self._look_around()
+                    time.sleep(1.0)
+        return work()
 
     def _addresses(self) -> None:
         self.terminal.addresses(
@@ -276,36 +304,14 @@ class _Run:
         self.serving = True
         self.terminal.say("serving; Ctrl-C stops everything and loses nothing")
         while True:
-            self.supervisor.check()
-            self.database.is_down()
+            self._look_around()
             time.sleep(1.0)
 
-
-class _Remembered:
-    """A few facts that the next `up` on this state folder wants to know."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self._read().get(name, default)
-
-    def set(self, name: str, value: Any) -> None:
-        beside = self._path.with_suffix(".new")
-        beside.write_text(json.dumps(self._read() | {name: value}, indent=1), encoding="utf-8")
-        beside.replace(self._path)
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            found = json.loads(self._path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except ValueError as error:
-            raise HubError(
-                f"{self._path} is not readable: {error}",
-                hint="delete it; ports and the demo start anew.",
-            ) from error
-        return dict(found)
+    def _look_around(self) -> None:
+        """Whatever waits calls this again and again: it says what goes away and what is back."""
+        self.supervisor.check()
+        if not self.database.is_down():
+            self.location.look()
 
 
 def _environment(wishes: Wishes) -> dict[str, str]:

@@ -5,8 +5,10 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import inventory_pipeline
 from inventory_pipeline.core.errors import HubError
@@ -18,6 +20,8 @@ DEFINITIONS = "inventory_pipeline.definitions"
 # The operating system's limit for the path of a unix socket, with room for its end.
 MAX_SOCKET_PATH = 100
 LOADING_S = 180.0
+LOAD_ANSWER_S = 60.0
+LOOK_EVERY_S = 10.0
 
 _WORKSPACE = """load_from:
   - grpc_server:
@@ -27,6 +31,9 @@ _WORKSPACE = """load_from:
 _LOADED = """
 query { workspaceOrError { ... on Workspace { locationEntries {
   name loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }
+"""
+_RELOAD = f"""
+mutation {{ reloadRepositoryLocation(repositoryLocationName: "{LOCATION}") {{ __typename }} }}
 """
 
 
@@ -88,28 +95,64 @@ def definitions_loaded(port: int) -> bool:
     """The webserver answers and has the hub's definitions. Raises DefinitionsBroken if they do not
     load.
     """
+    state, message = _location(port)
+    if state == "PythonError":
+        raise DefinitionsBroken(
+            f"Dagster cannot load {DEFINITIONS}: {message.strip()}",
+            hint="read dagster-code.log; `inventory-pipeline check HUB` looks at the hub.",
+        )
+    return state == "RepositoryLocation"
+
+
+class LocationWatch:
+    """Has the definitions loaded again that could not be loaded while Postgres was away.
+
+    Dagster keeps an error of loading until somebody asks for a reload, and runs nothing meanwhile.
+    """
+
+    def __init__(self, port: int, *, say: Callable[[str], None]) -> None:
+        self._port = port
+        self._say = say
+        self._looked_at = time.monotonic()
+
+    def look(self) -> None:
+        """Looks every LOOK_EVERY_S seconds at most; a webserver that is starting is left alone."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = now
+        if _location(self._port)[0] != "PythonError":
+            return
+        _ask(self._port, _RELOAD)
+        state, message = _location(self._port)
+        if state == "RepositoryLocation":
+            self._say("Dagster's definitions are loaded again")
+        else:
+            self._say(f"Dagster's definitions do not load: {message.strip().splitlines()[-1:]}")
+
+
+def _location(port: int) -> tuple[str, str]:
+    """GraphQL's type of the hub's code location and its error; both empty while it is starting."""
+    answer = _ask(port, _LOADED)
+    entries = answer.get("workspaceOrError", {}).get("locationEntries", [])
+    loaded = (entries[0].get("locationOrLoadError") or {}) if entries else {}
+    message = str(loaded.get("message", ""))
+    if "UserCodeUnreachable" in message:
+        return "", ""  # its process is not there yet, or not there any more
+    return str(loaded.get("__typename", "")), message
+
+
+def _ask(port: int, query: str) -> dict[str, Any]:
+    """The data of an answer; empty where there is none."""
     import httpx
 
     try:
         answer = httpx.post(
-            f"http://{HOST}:{port}/graphql", json={"query": _LOADED}, timeout=10.0
+            f"http://{HOST}:{port}/graphql", json={"query": query}, timeout=LOAD_ANSWER_S
         ).json()
     except (httpx.HTTPError, ValueError):
-        return False
-    entries = answer.get("data", {}).get("workspaceOrError", {}).get("locationEntries", [])
-    for entry in entries:
-        loaded = entry.get("locationOrLoadError") or {}
-        message = loaded.get("message", "")
-        # While the code server is still starting there is an error as well; it goes away by itself.
-        if loaded.get("__typename") == "PythonError" and "UserCodeUnreachable" not in message:
-            raise DefinitionsBroken(
-                f"Dagster cannot load {DEFINITIONS}: {message.strip()}",
-                hint="read dagster-code.log; `inventory-pipeline check HUB` looks at the hub.",
-            )
-    return any(
-        (entry.get("locationOrLoadError") or {}).get("__typename") == "RepositoryLocation"
-        for entry in entries
-    )
+        return {}
+    return dict(answer.get("data") or {})
 
 
 def _listens(socket: Path) -> bool:

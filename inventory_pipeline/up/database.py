@@ -1,5 +1,6 @@
 """The Postgres that `up` works with: the embedded one, kept alive, or one that it is given."""
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,14 +22,15 @@ class Database:
         self._folder = folder
         self._say = say
         self.embedded = not given_url
-        self.url = given_url
+        self.url = ""  # until it is started
+        self._given_url = given_url
         self._looked_at = 0.0
         self._down = False
+        self._lock = threading.Lock()
 
     def start(self) -> str:
         """The URL. Raises PostgresUnavailable with the server's own words."""
-        if self.embedded:
-            self.url = start_embedded(self._folder)
+        self.url = start_embedded(self._folder) if self.embedded else self._given_url
         return self.url
 
     def stop(self) -> None:
@@ -38,15 +40,19 @@ class Database:
 
     def is_down(self) -> bool:
         """Looks every LOOK_EVERY_S seconds at most; a dead embedded server is started again."""
-        now = time.monotonic()
-        if now - self._looked_at < LOOK_EVERY_S:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._looked_at >= LOOK_EVERY_S:
+                self._looked_at = now
+                self._look()
             return self._down
-        self._looked_at = now
+
+    def _look(self) -> None:
         if self._answers():
             if self._down:
                 self._say("Postgres answers again; everything goes on")
             self._down = False
-            return False
+            return
         if not self._down:
             self._say(
                 f"Postgres at {without_password(self.url)} does not answer; nothing is lost, "
@@ -55,7 +61,6 @@ class Database:
         self._down = True
         if self.embedded:
             self._restart()
-        return True
 
     def _answers(self) -> bool:
         import psycopg

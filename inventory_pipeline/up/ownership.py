@@ -102,8 +102,8 @@ def end_leftovers(
             ours[process.pid] = process
     if not ours:
         return 0
-    names = ", ".join(sorted({_name(process) for process in ours.values()}))
-    say(f"ending processes that an earlier start left behind: {len(ours)} ({names})")
+    names = ", ".join(entry.name for entry in recorded if entry.pid in ours)
+    say(f"ending {len(ours)} processes that an earlier start left behind ({names or 'their own'})")
     for process in ours.values():
         _signal(process, kill=False)
     _, alive = psutil.wait_procs(list(ours.values()), timeout=GRACE_S)
@@ -132,13 +132,6 @@ def _alive(entry: Started) -> psutil.Process | None:
     except psutil.Error:
         return None
     return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-
-
-def _name(process: psutil.Process) -> str:
-    try:
-        return process.name()
-    except psutil.Error:
-        return str(process.pid)
 
 
 def _signal(process: psutil.Process, *, kill: bool) -> None:

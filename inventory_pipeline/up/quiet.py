@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from inventory_pipeline.core.errors import HubError, SourceError
+from inventory_pipeline.core.errors import HubError, PostgresUnavailable, SourceError
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.flow.land import land_changes, land_inbox, land_snapshots
 
@@ -89,12 +89,16 @@ def wait_until_quiet(
     while calm < CALM_LOOKS:
         check()
         now = ctx.clock()
-        work = work_under_way(ctx, now)
-        show(work)
-        calm = calm + 1 if work.total == 0 else 0
+        try:
+            work = work_under_way(ctx, now)
+        except PostgresUnavailable:
+            calm = 0
+        else:
+            show(work)
+            calm = calm + 1 if work.total == 0 else 0
         if now > until:
             raise NotQuiet(
-                f"the hub is not quiet after {CEILING}: {work}",
+                f"the hub is not quiet after {CEILING}",
                 hint="look at the Health page and at the runs of the job `sync` in Dagster.",
             )
         time.sleep(LOOK_EVERY_S)

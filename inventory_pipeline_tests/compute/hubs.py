@@ -1,6 +1,6 @@
 """Small hubs and histories, written short: what the calculation's tests are made of."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from inventory_pipeline.compute.engine import Computed, Engine, open_engine
-from inventory_pipeline.compute.tables import EVENTS_SCHEMA
+from inventory_pipeline.compute.tables import EVENTS_SCHEMA, SOURCES, STATE
 from inventory_pipeline.config.policy import (
     Bucket,
     BundlePart,
@@ -177,6 +177,14 @@ class History:
         self.entries.append(row)
         return self
 
+    def order(
+        self, kind: str, at: str, quantity: Any = None, *, by: str = "shop", **fields: Any
+    ) -> "History":
+        """An event of line 1 of order 1."""
+        sku = fields.pop("sku", "A")
+        named = {"order_id": "1", "line_id": "1", **fields}
+        return self.event(by, kind, at, sku, quantity, **named)
+
     def snapshot(
         self,
         system: str,
@@ -261,28 +269,86 @@ def snapshot_table(snapshot: Snapshot) -> pa.Table:
     )
 
 
-@contextmanager
-def computed(hub: Hub, history: History, at: str | datetime, folder: Path):
-    """An engine in memory after one full run."""
-    moment = clock(at) if isinstance(at, str) else at
-    with open_engine(None) as engine:
-        entries = history.numbered()
-        with engine.transaction():
-            engine.load_policy(hub, policy_version=1, mapping_version=1)
-            append(engine, entries, folder)
-            engine.compute(at=moment, ledger_offset=len(entries), full=True)
-        yield engine
-
-
 def run(engine: Engine, at: datetime, ledger_offset: int) -> Computed:
     """One incremental run."""
     engine.touched(at)
     return engine.compute(at=at, ledger_offset=ledger_offset, full=False)
 
 
-def sells(engine: Engine, channel: str, sku: str = "A", bucket: str = "main") -> Decimal:
-    """What the channel shows, in its own unit."""
-    for row in engine.ats().to_pylist():
-        if (row["channel"], row["bucket"], row["sku"]) == (channel, bucket, sku):
-            return Decimal(row["desired_milli"]) / 1000
-    raise AssertionError(f"no row for {channel}/{bucket} {sku}")
+@dataclass(frozen=True)
+class Bench:
+    """One engine in memory, emptied between uses: opening one costs more than a small run."""
+
+    engine: Engine
+    folder: Path
+
+    def empty(self, hub: Hub) -> None:
+        for table in (*SOURCES, *STATE, "order_lines", "reservations", "positions", "ats"):
+            if table not in ("meta", "shapes"):
+                self.engine._db.execute(f"DELETE FROM {table}")
+        self.engine._db.execute("UPDATE meta SET ledger_offset = 0, policy_version = NULL")
+        self.engine.load_policy(hub, policy_version=1, mapping_version=1)
+
+    def full(self, hub: Hub, entries: Sequence[Any], at: datetime) -> dict[str, list[Any]]:
+        """What one full run over the entries leaves."""
+        with self.engine.transaction():
+            self.empty(hub)
+            append(self.engine, entries, self.folder)
+            self.engine.compute(at=at, ledger_offset=len(entries), full=True)
+        return self.state()
+
+    def state(self) -> dict[str, list[Any]]:
+        """Everything that a run leaves, without what only says when it ran."""
+        ats = self.engine.ats().drop_columns(["ledger_offset", "computed_at"]).to_pylist()
+        positions = [
+            {k: v for k, v in row.items() if not k.endswith("_taken_at")}
+            for row in self.engine.positions().to_pylist()
+            if any(row[f"{s}_milli"] for s in STATES)
+        ]
+        return {"positions": positions, "ats": ats, "desired": self.engine.desired().to_pylist()}
+
+    def run(self, hub: Hub, history: History, at: str) -> "Result":
+        """One full run at a time of the examples' day, for reading single numbers."""
+        state = self.full(hub, history.numbered(), clock(at))
+        return Result(lines=self.engine.order_lines().to_pylist(), **state)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Numbers of one run, in units."""
+
+    positions: list[Any]
+    ats: list[Any]
+    desired: list[Any]
+    lines: list[Any]
+
+    def position(self, state: str, location: str = "dc", sku: str = "A") -> Decimal:
+        for row in self.positions:
+            if (row["sku"], row["location"]) == (sku, location):
+                return units(row[f"{state}_milli"])
+        return Decimal(0)
+
+    def row(self, channel: str = "web", sku: str = "A", bucket: str = "main") -> dict[str, Any]:
+        """The waterfall of one item in one bucket."""
+        [row] = [
+            row
+            for row in self.ats
+            if (row["channel"], row["bucket"], row["sku"]) == (channel, bucket, sku)
+        ]
+        return row
+
+    def sells(self, channel: str = "web", sku: str = "A", bucket: str = "main") -> Decimal:
+        """What the channel shows, in its own unit."""
+        return units(self.row(channel, sku, bucket)["desired_milli"])
+
+
+def units(milli: int) -> Decimal:
+    return Decimal(milli) / 1000
+
+
+@contextmanager
+def open_bench(folder: Path) -> Iterator[Bench]:
+    with open_engine(None) as engine:
+        # A handful of rows: more threads only wait for each other.
+        engine._db.execute("SET threads = 1")
+        yield Bench(engine, folder)

@@ -235,3 +235,22 @@ def test_explain_gives_the_waterfall_and_its_locations(engine, tmp_path):
     assert (row["pool_milli"], row["buffer_rule"], row["cap_rule"]) == (5_000, "r1", "r2")
     assert [place["location"] for place in row["locations"]] == ["dc"]
     assert (row["policy_version"], row["ledger_offset"]) == (1, 1)
+
+
+def test_what_newer_snapshots_say_again_is_forgotten_after_an_hour(engine, tmp_path):
+    history = History().snapshot("wms", "06:00", levels(1, 1), complete=True)
+    history.snapshot("wms", "06:30", {("A", "dc"): {"on_hand": 2}}, complete=True)
+    history.snapshot("wms", "07:00", {("A", "dc"): {"on_hand": 3}})
+    history.snapshot("wms", "08:00", {("A", "dc"): {"on_hand": 4}})
+    start(engine, TWO_ITEMS, history, tmp_path, at="08:10")
+    cells = engine._db.execute("SELECT sku, as_of::VARCHAR FROM cells ORDER BY ALL").fetchall()
+    assert [(sku, as_of[11:16]) for sku, as_of in cells] == [
+        ("A", "07:00"),
+        ("A", "08:00"),
+        ("B", "06:00"),
+    ]
+    sweeps = engine._db.execute("SELECT as_of::VARCHAR FROM sweeps").fetchall()
+    assert [as_of[11:16] for (as_of,) in sweeps] == ["06:30"]
+    history.event("wms", "adjusted", "08:20", "B", 1, location="dc")
+    follow(engine, history, tmp_path, "08:30")
+    assert shown(engine.pending().to_pylist()) == {("web", "B"): 1_000}

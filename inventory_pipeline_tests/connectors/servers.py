@@ -1,4 +1,6 @@
-"""Real HTTP servers for connectors: the simulated shops, and one that answers whatever a test writes."""
+"""Real HTTP servers for connectors: the simulated shops, and one that answers whatever a test
+writes.
+"""
 
 import contextlib
 import json
@@ -35,7 +37,9 @@ def serving(app: Any) -> Iterator[str]:
 
 @dataclass
 class Reply:
-    """One scripted answer. `cut` promises more bytes than come; `pause_s` is between body pieces."""
+    """One scripted answer. `cut` promises more bytes than come; `pause_s` is between body
+    pieces.
+    """
 
     body: Any = b""
     status: int = 200
@@ -86,7 +90,7 @@ def scripted(*replies: Reply) -> Iterator[Script]:
                     time.sleep(reply.trickle_s)
             self.close_connection = True
 
-        do_GET = do_POST
+        do_GET = do_POST  # noqa: N815 - the name that http.server asks for
 
         def log_message(self, *_: object) -> None:
             """Tests are quiet."""

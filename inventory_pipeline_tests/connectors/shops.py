@@ -40,9 +40,7 @@ class Shop:
         return found
 
     def order(self, order_id: str, **quantities: int) -> dict[str, Any]:
-        lines = [
-            {"sku": sku.replace("_", "-"), "quantity": q} for sku, q in quantities.items()
-        ]
+        lines = [{"sku": sku.replace("_", "-"), "quantity": q} for sku, q in quantities.items()]
         return self.post("/storefront/orders", order_id=order_id, lines=lines)
 
     def shown(self) -> dict[str, int]:
@@ -64,9 +62,7 @@ def _shop(build: Callable[[str], Starlette]) -> Iterator[Shop]:
     async def receive(request: Request) -> Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = await request.body()
-        shop.deliveries.append(
-            Delivery(headers=headers, body=body, received_at=datetime.now(UTC))
-        )
+        shop.deliveries.append(Delivery(headers=headers, body=body, received_at=datetime.now(UTC)))
         return Response()
 
     receiver = Starlette(routes=[Route("/hook", receive, methods=["POST"])])

@@ -91,7 +91,9 @@ def test_a_file_lands_once_and_a_changed_file_is_a_new_snapshot(tmp_path):
 def test_files_come_in_the_order_of_their_paths(tmp_path):
     for name in ("c.csv", "a.csv", "b.csv"):
         write(tmp_path, name, HEAD)
-    sources = [found.source for found in snapshots(opened(tmp_path, snapshots=["in/b*", "in/*.csv"]))]
+    sources = [
+        found.source for found in snapshots(opened(tmp_path, snapshots=["in/b*", "in/*.csv"]))
+    ]
     assert sources == ["in/a.csv", "in/b.csv", "in/c.csv"]
 
 
@@ -107,7 +109,9 @@ def test_a_file_that_was_just_changed_waits_for_the_next_poll(tmp_path):
     assert len(snapshots(connector)) == 1
 
 
-@pytest.mark.parametrize("name", [".a.csv", "_a.csv", "a.csv.tmp", "a.csv.part", "a.CSV.PARTIAL", "a.csv~"])
+@pytest.mark.parametrize(
+    "name", [".a.csv", "_a.csv", "a.csv.tmp", "a.csv.part", "a.CSV.PARTIAL", "a.csv~"]
+)
 def test_a_file_under_a_temporary_name_is_not_read(tmp_path, name):
     write(tmp_path, name, HEAD)
     assert snapshots(opened(tmp_path)) == []
@@ -171,7 +175,10 @@ def test_lines_are_read_once_in_bounded_pages(tmp_path):
     assert len(connector.changes({}).events) == 3
     events, cursor = read_all(connector)
     assert [e.body["event_id"] for e in events] == [f"e{n}" for n in range(10)]
-    assert [(e.source, e.position) for e in events][6:8] == [("in/a.jsonl", "7"), ("in/b.jsonl", "1")]
+    assert [(e.source, e.position) for e in events][6:8] == [
+        ("in/a.jsonl", "7"),
+        ("in/b.jsonl", "1"),
+    ]
     assert read_all(connector, cursor)[0] == []
     with path.open("a") as file:
         file.write(event(10))
@@ -270,7 +277,10 @@ def test_a_folder_that_cannot_be_searched_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"snapshot": "*.csv"}, "snapshot is unknown; known are events, page_lines, settle_s, snapshots"),
+        (
+            {"snapshot": "*.csv"},
+            "snapshot is unknown; known are events, page_lines, settle_s, snapshots",
+        ),
         ({}, "snapshots or events is missing"),
         ({"snapshots": 7}, "snapshots must be a text"),
         ({"snapshots": "*", "settle_s": "soon"}, "settle_s must be a number"),
@@ -278,6 +288,6 @@ def test_a_folder_that_cannot_be_searched_says_so(tmp_path):
     ],
 )
 def test_wrong_options_are_named(tmp_path, options, said):
-    with pytest.raises(HubError, match="systems.wms.options") as error:
+    with pytest.raises(HubError, match=r"systems\.wms\.options") as error:
         FilesConnector(Opening(system="wms", options=options, hub_folder=str(tmp_path)))
     assert said in str(error.value)

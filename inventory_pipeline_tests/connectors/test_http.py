@@ -56,7 +56,11 @@ def trouble_of(reply: Reply, **more) -> Trouble:
         (Reply(status=401, body={"errors": "no"}), Kind.REFUSED, "answered 401"),
         (Reply(status=403, body=HTML), Kind.REFUSED, "answered 403"),
         (Reply(status=404), Kind.REFUSED, "answered 404"),
-        (Reply(status=302, headers={"Location": "/login"}), Kind.REFUSED, "redirects (302) to /login"),
+        (
+            Reply(status=302, headers={"Location": "/login"}),
+            Kind.REFUSED,
+            "redirects (302) to /login",
+        ),
         (Reply(status=429, headers={"Retry-After": "7"}), Kind.BUSY, "answered 429"),
         (Reply(status=500, body=b"oops"), Kind.UNKNOWN, "answered 500: 'oops'"),
         (Reply(status=503), Kind.UNKNOWN, "answered 503"),
@@ -104,7 +108,9 @@ def test_the_purpose_decides_the_error(kind, purpose, type_):
 def test_a_pause_is_given_in_seconds_or_as_a_date():
     now = time.time()
     assert retry_after_s({"retry-after": "7"}, now=now) == 7
-    assert retry_after_s({"retry-after": formatdate(now + 90, usegmt=True)}, now=now) == pytest.approx(90, abs=1)
+    assert retry_after_s(
+        {"retry-after": formatdate(now + 90, usegmt=True)}, now=now
+    ) == pytest.approx(90, abs=1)
     assert retry_after_s({"retry-after": formatdate(now - 90, usegmt=True)}, now=now) == 0
     assert retry_after_s({"retry-after": "soon"}, now=now) == 1
     assert retry_after_s({"retry-after": "nan"}, now=now) == 0
@@ -134,7 +140,9 @@ def test_a_read_that_is_refused_or_told_to_wait_long_is_not_repeated():
             assert len(script.asked) == 1
 
 
-@pytest.mark.parametrize("url", ["shop.example", "ftp://x", "http://", "http://[", "http://x:99999"])
+@pytest.mark.parametrize(
+    "url", ["shop.example", "ftp://x", "http://", "http://[", "http://x:99999"]
+)
 def test_an_address_that_is_none_is_refused_at_once(url):
     with pytest.raises(HubError, match=r"systems\.shop\.options"):
         caller(url)

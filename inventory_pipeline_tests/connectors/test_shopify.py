@@ -1,6 +1,7 @@
 """The Shopify connector against a shop that speaks the same calls, and against faults."""
 
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -221,7 +222,9 @@ def test_a_wrong_signature_is_refused_and_a_rotated_secret_is_not(shop):
         connected(shop.url, webhook_secret=None).verify(good)
 
 
-@pytest.mark.parametrize("body", [b"no json", b"[1]", {"id": 1}, {"id": None, "line_items": 3}, b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"no json", b"[1]", {"id": 1}, {"id": None, "line_items": 3}, b"\xff"]
+)
 def test_a_body_that_is_no_order_is_refused(body):
     with pytest.raises(WebhookRefused) as error:
         connected("https://x.example").parse("orders/create", delivery(body))
@@ -238,7 +241,9 @@ def test_topics_about_other_things_say_nothing():
 def test_levels_are_read_under_the_names_that_the_hub_knows(shop, known):
     connector = connected(shop.url, known)
     names = sorted(known)
-    wanted = [listing(name) for name in (names[0], names[2], "gid://shopify/InventoryItem/99", "NO-SKU")]
+    wanted = [
+        listing(name) for name in (names[0], names[2], "gid://shopify/InventoryItem/99", "NO-SKU")
+    ]
     before = datetime.now(UTC)
     some = {level.listing.external_id: level for level in connector.read_levels(wanted)}
     assert {name: level.quantity_milli for name, level in some.items()} == {
@@ -249,7 +254,9 @@ def test_levels_are_read_under_the_names_that_the_hub_knows(shop, known):
     assert before <= some[names[0]].asked_at <= some[names[0]].answered_at
     everything = list(connector.read_levels(None))
     assert {level.listing.external_id for level in everything} == known
-    assert {(level.listing.bucket, level.listing.bucket_external) for level in everything} == {("", LOCATION)}
+    assert {(level.listing.bucket, level.listing.bucket_external) for level in everything} == {
+        ("", LOCATION)
+    }
 
 
 def test_a_write_sets_what_is_still_as_it_was_read(shop):
@@ -309,21 +316,25 @@ def test_a_shop_that_throttles_beyond_patience_is_busy(shop):
         connected(shop.url, max_wait_s=0.5).changes({})
 
 
-def test_an_empty_bucket_is_waited_for_before_asking(tmp_path):
-    with shopify_shop(tmp_path, maximum=30, restore=20) as shop:
-        connector = connected(shop.url, max_wait_s=5)
-        for number in range(5):
-            outcomes = connector.write_levels([write(1, number)], key=f"k{number}")
-            assert outcomes[0].error is None
-        impatient = connected(shop.url, max_wait_s=0.05)
+def test_an_empty_bucket_is_waited_for_before_asking():
+    status = {"maximumAvailable": 2000, "currentlyAvailable": 1, "restoreRate": 100}
+    cost = {"requestedQueryCost": 61, "actualQueryCost": 61, "throttleStatus": status}
+    with scripted(Reply(body=answer(fields=()) | {"extensions": {"cost": cost}})) as script:
+        patient = connected(script.url, max_wait_s=5)
+        patient.write_levels([write(1, 1)], key="k1")
+        began = time.monotonic()
+        patient.write_levels([write(1, 2)], key="k2")
+        assert time.monotonic() - began > 0.5
+        impatient = connected(script.url, max_wait_s=0)
+        impatient.write_levels([write(1, 1)], key="k3")
         with pytest.raises(ChannelBusy) as error:
-            for number in range(5):
-                impatient.write_levels([write(1, number)], key=f"i{number}")
-        assert 0 < error.value.retry_after_s < 5
+            impatient.write_levels([write(1, 2)], key="k4")
+        assert 0 < error.value.retry_after_s <= 0.6
+        assert len(script.asked) == 3
 
 
 def test_a_write_that_was_applied_and_not_answered_has_an_unknown_outcome(shop):
-    shop.post("/control/faults", mode="timeout_after_apply", count=1, seconds=3)
+    shop.post("/control/faults", mode="timeout_after_apply", count=1, seconds=1)
     with pytest.raises(OutcomeUnknown, match="did not answer"):
         connected(shop.url, timeout_s=0.5).write_levels([write(1, 4, 10)], key="k")
     assert shop.shown()["SKU-1"] == 4
@@ -351,12 +362,17 @@ def test_a_wrong_token_is_refused_and_never_shown(shop):
         assert "s3cret" not in str(error.value) + repr(wrong.__dict__)
 
 
+FIRST = (["input", "quantities", "0"],)
+
+
 def answer(*codes: str, fields=(None,)):
     errors = [
         {"code": code, "message": "because", "field": field}
         for code, field in zip(codes, fields, strict=True)
     ]
-    return {"data": {"inventorySetQuantities": {"inventoryAdjustmentGroup": None, "userErrors": errors}}}
+    return {
+        "data": {"inventorySetQuantities": {"inventoryAdjustmentGroup": None, "userErrors": errors}}
+    }
 
 
 @pytest.mark.parametrize(
@@ -366,7 +382,7 @@ def answer(*codes: str, fields=(None,)):
         (answer("IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED"), ChannelBusy),
         (answer("SERVICE_UNAVAILABLE"), ChannelBusy),
         (answer("IDEMPOTENCY_KEY_PARAMETER_MISMATCH"), ChannelRefused),
-        (answer("NON_MUTABLE_INVENTORY_ITEM", fields=(["input", "quantities", "0"],)), ChannelRefused),
+        (answer("NON_MUTABLE_INVENTORY_ITEM", fields=FIRST), ChannelRefused),
         (answer("INVALID_LOCATION"), ChannelRefused),
         (answer("SOMETHING_NEW"), ChannelRefused),
         (answer("CHANGE_FROM_QUANTITY_STALE"), StaleCompare),
@@ -413,17 +429,26 @@ def test_a_write_is_sent_as_the_contract_says():
         "name": "available",
         "reason": "correction",
         "quantities": [
-            {"inventoryItemId": f"{ITEM}1", "locationId": LOCATION, "quantity": 4, "changeFromQuantity": None},
-            {"inventoryItemId": f"{ITEM}2", "locationId": LOCATION, "quantity": 5, "changeFromQuantity": 7},
+            {
+                "inventoryItemId": f"{ITEM}{number}",
+                "locationId": LOCATION,
+                "quantity": quantity,
+                "changeFromQuantity": compare,
+            }
+            for number, quantity, compare in ((1, 4, None), (2, 5, 7))
         ],
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize(
-    "body", [{"data": {"orders": None}}, {"data": {"orders": {"nodes": [{"id": "x"}], "pageInfo": {}}}}]
+    "body",
+    [{"data": {"orders": None}}, {"data": {"orders": {"nodes": [{"id": "x"}], "pageInfo": {}}}}],
 )
 def test_a_feed_that_is_not_as_expected_is_a_source_error(body):
-    with scripted(Reply(body=body)) as script, pytest.raises(SourceRefused, match="shop: read orders"):
+    with (
+        scripted(Reply(body=body)) as script,
+        pytest.raises(SourceRefused, match="shop: read orders"),
+    ):
         connected(script.url).changes({})
 
 

@@ -150,7 +150,11 @@ def test_another_status_holds_none(status):
 
 @pytest.mark.parametrize(
     ("status", "type_"),
-    [("cancelled", "order_cancelled"), ("refunded", "order_cancelled"), ("failed", "payment_failed")],
+    [
+        ("cancelled", "order_cancelled"),
+        ("refunded", "order_cancelled"),
+        ("failed", "payment_failed"),
+    ],
 )
 def test_an_order_that_is_given_up_says_so_with_the_time_of_the_change(status, type_):
     (event,) = of(status)
@@ -159,7 +163,7 @@ def test_an_order_that_is_given_up_says_so_with_the_time_of_the_change(status, t
 
 
 def test_a_payment_after_the_order_takes_a_failure_back():
-    placed, paid = of("processing", date_paid_gmt="2026-03-02T08:30:00")
+    _, paid = of("processing", date_paid_gmt="2026-03-02T08:30:00")
     assert (paid["type"], paid["occurred_at"]) == ("payment_recovered", "2026-03-02T08:30:00Z")
     assert len(of("processing", date_paid_gmt="2026-03-02T08:00:00")) == 1
 
@@ -203,12 +207,22 @@ def test_levels_are_read_and_set_by_sku_and_by_number(shop, prefix):
 
 
 def product(number: int, **more):
-    return {"id": number, "type": "simple", "sku": "", "manage_stock": True, "stock_quantity": 3} | more
+    return {
+        "id": number,
+        "type": "simple",
+        "sku": "",
+        "manage_stock": True,
+        "stock_quantity": 3,
+    } | more
 
 
 def test_variations_are_found_below_their_product():
     parents = [product(1, type="variable", manage_stock=False, stock_quantity=None), product(2)]
-    below = [product(11, sku="RED"), product(12, manage_stock="parent"), product(13, manage_stock=False)]
+    below = [
+        product(11, sku="RED"),
+        product(12, manage_stock="parent"),
+        product(13, manage_stock=False),
+    ]
     with scripted(Reply(body=parents), Reply(body=below)) as script:
         levels = list(connected(script.url, {"1:11", "2"}).read_levels(None))
         assert [level.listing.external_id for level in levels] == ["2", "1:11"] or [
@@ -232,8 +246,14 @@ def test_products_and_variations_go_by_their_own_batches_and_stand_alone():
     [
         (product(2, stock_quantity=5), type(None)),
         (product(2, stock_quantity=4), OutcomeUnknown),
-        ({"id": 2, "error": {"code": "c", "message": "m", "data": {"status": 400}}}, ChannelRefused),
-        ({"id": 2, "error": {"code": "c", "message": "m", "data": {"status": 500}}}, OutcomeUnknown),
+        (
+            {"id": 2, "error": {"code": "c", "message": "m", "data": {"status": 400}}},
+            ChannelRefused,
+        ),
+        (
+            {"id": 2, "error": {"code": "c", "message": "m", "data": {"status": 500}}},
+            OutcomeUnknown,
+        ),
         ({"id": 2, "error": {"code": "c", "message": "m", "data": None}}, ChannelRefused),
         ({"id": 3}, OutcomeUnknown),
         ("odd", OutcomeUnknown),
@@ -264,7 +284,7 @@ def test_a_batch_that_failed_as_a_whole_says_what_is_known(reply, type_):
 
 
 def test_a_write_that_was_applied_and_not_answered_has_an_unknown_outcome(shop):
-    shop.post("/control/faults", mode="timeout_after_apply", count=1, seconds=3)
+    shop.post("/control/faults", mode="timeout_after_apply", count=1, seconds=1)
     with pytest.raises(OutcomeUnknown):
         connected(shop.url, timeout_s=0.5).write_levels([write("1", 4)], key="k")
     assert shop.shown()["SKU-1"] == 4

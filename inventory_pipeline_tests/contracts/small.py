@@ -28,9 +28,7 @@ AT = datetime(2026, 3, 2, 8, tzinfo=UTC)
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-def small_hub(
-    *, complete: bool = False, max_drop: Decimal | None = None, feed: str = ""
-) -> Hub:
+def small_hub(*, complete: bool = False, max_drop: Decimal | None = None, feed: str = "") -> Hub:
     items = [
         Item(sku="SHIRT", title="", kind="simple", decimals=0),
         Item(sku="MUG", title="", kind="simple", decimals=0),

@@ -228,12 +228,10 @@ BODIES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(BODIES | st.dictionaries(TEXTS, JSON, max_size=4))
 def test_no_json_object_makes_the_check_fail(body):
-    events, bad = check_events(
-        HUB, "wms", [RawEvent(body=body, source="s", position="1")], NOW
-    )
+    events, bad = check_events(HUB, "wms", [RawEvent(body=body, source="s", position="1")], NOW)
     assert len(events) + len(bad) == 1
     for event in events:
         assert json.loads(event.raw) is not None

@@ -82,7 +82,10 @@ def test_several_moments_in_one_file_are_several_snapshots():
         ("2026-03-02T08:00:00Z,dc,SHIRT,1_000,", "bad_number"),
         ("2026-03-02T08:00:00Z,dc,SHIRT,1e13,", "bad_number"),
         ("2026-03-02T08:00:00Z,dc,SHIRT,1.5,", "fraction_of_indivisible"),
-        ("2026-03-02T08:00:00Z,dc,SHIRT,1.0000000000000000000000000000001,", "fraction_of_indivisible"),
+        (
+            "2026-03-02T08:00:00Z,dc,SHIRT,1.0000000000000000000000000000001,",
+            "fraction_of_indivisible",
+        ),
         ("2026-03-02T08:00:00Z,dc,ROPE,1.005,", "fraction_of_indivisible"),
         ("2026-03-02T08:00:00Z,dc,HALF,1,", "fraction_of_indivisible"),
         ("2026-03-02T08:00:00Z,dc,SHIRT,1,-1", "negative_quantity"),
@@ -155,7 +158,9 @@ def test_agreeing_repeats_count_once_and_numbers_agree_by_value():
 
 @pytest.mark.parametrize("other", ["2,0", ",0", "1,"])
 def test_repeats_that_disagree_refuse_the_whole_snapshot(other):
-    found = refused(f"{HEAD}\n2026-03-02T08:00:00Z,dc,SHIRT,1,0\n2026-03-02T08:00:00Z,dc,SHIRT,{other}")
+    found = refused(
+        f"{HEAD}\n2026-03-02T08:00:00Z,dc,SHIRT,1,0\n2026-03-02T08:00:00Z,dc,SHIRT,{other}"
+    )
     assert found.reason == "conflicting_rows"
     assert "'dc'" in found.message
     assert "[2, 3]" in found.message
@@ -167,8 +172,14 @@ def test_different_identifiers_of_one_sku_are_no_repeats():
 
 
 @pytest.mark.parametrize(
-    "head", ["as_of,location,on_hand", "as_of,item,on_hand", "location,item,on_hand", "as_of,location,item,onhand"]
-)  # fmt: skip
+    "head",
+    [
+        "as_of,location,on_hand",
+        "as_of,item,on_hand",
+        "location,item,on_hand",
+        "as_of,location,item,onhand",
+    ],
+)
 def test_a_missing_column_refuses_the_file_and_names_what_is_there(head):
     found = refused(f"{head}\n" + ",".join("1" for _ in head.split(",")))
     assert found.reason == "missing_columns"
@@ -193,8 +204,13 @@ def test_a_file_whose_times_are_all_bad_is_refused():
 
 @pytest.mark.parametrize(
     ("rows", "complete", "max_drop", "accepted"),
-    [(80, True, "20", True), (79, True, "20", False), (1, False, "20", True), (1, True, None, True)],
-)  # fmt: skip
+    [
+        (80, True, "20", True),
+        (79, True, "20", False),
+        (1, False, "20", True),
+        (1, True, None, True),
+    ],
+)
 def test_max_drop_counts_all_rows_and_exactly_max_drop_passes(rows, complete, max_drop, accepted):
     hub = small_hub(complete=complete, max_drop=max_drop and Decimal(max_drop))
     # Rows of unknown items are rows as well.
@@ -237,7 +253,9 @@ def test_what_may_not_land_is_found_before_it_does():
     good = {"on_hand": [-1], "units_milli": [1000], "mapped": [True]}
     states = ("damaged", "quality_control", "committed", "reserved", "incoming")
     frame = pd.DataFrame(good | {state: [None] for state in states})
-    frame = frame.astype({"on_hand": "Int64", "units_milli": "Int64"} | dict.fromkeys(states, "Int64"))
+    frame = frame.astype(
+        {"on_hand": "Int64", "units_milli": "Int64"} | dict.fromkeys(states, "Int64")
+    )
     assert landing_problems(frame) == []
     assert landing_problems(frame.assign(damaged=pd.array([-1], dtype="Int64"))) != []
     assert landing_problems(frame.assign(mapped=False)) != []

@@ -58,7 +58,9 @@ class Bench:
     def ingest(self, event):
         with self.ctx.pg.connection() as connection:
             before = ledger.head(connection)
-            ledger.append_events(connection, [event], [], mapping_version=1)
+            ledger.append_events(
+                connection, [event], [], received_at=event.received_at, mapping_version=1
+            )
             head = ledger.head(connection)
             outbox.look_at_own_events(connection, {"shop": ["web"]}, after=before, upto=head)
             sync.move(connection, ledger_offset=head, computed_at=self.clock(), next_wakeup_at=None)

@@ -23,7 +23,7 @@ def event(event_id: str, *, content: bytes = b"same", **fields: object) -> Ledge
 
 def append(pg, *events, bad=()):
     with pg.connection() as connection:
-        return ledger.append_events(connection, events, bad, mapping_version=1)
+        return ledger.append_events(connection, events, bad, received_at=NOW, mapping_version=1)
 
 
 def test_the_same_event_again_is_counted_and_ignored(pg):

@@ -1,6 +1,6 @@
 """SQL and a literal reference agree on made-up hubs and histories; so do partial and full runs.
 
-`HUB_EXAMPLES` sets how many histories are tried (default 150).
+`HUB_EXAMPLES` sets how many histories are tried (default 100).
 """
 
 import itertools
@@ -11,14 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from inventory_pipeline.compute.engine import open_engine
-from inventory_pipeline.compute.tables import SOURCES, STATE
 from inventory_pipeline_tests.compute import hubs
 from inventory_pipeline_tests.properties import generated
 from inventory_pipeline_tests.properties.reference_channels import Reference
 from inventory_pipeline_tests.properties.reference_stock import STATES
 
-EXAMPLES = int(os.environ.get("HUB_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("HUB_EXAMPLES", "100"))
 pytestmark = pytest.mark.timeout(300 + 5 * EXAMPLES)
 MOMENTS = st.integers(0, 26).map(lambda n: generated.DAY + n * generated.STEP / 2)
 TERMS = {
@@ -43,45 +41,10 @@ def examples(share: int = 1):
     )
 
 
-class Bench:
-    """One engine in memory, emptied between examples: opening one costs more than a run."""
-
-    def __init__(self, engine, folder):
-        self.engine = engine
-        self.folder = folder
-
-    def empty(self, hub):
-        for table in (*SOURCES, *STATE, "order_lines", "reservations", "positions", "ats"):
-            if table not in ("meta", "shapes"):
-                self.engine._db.execute(f"DELETE FROM {table}")
-        self.engine._db.execute("UPDATE meta SET ledger_offset = 0, policy_version = NULL")
-        self.engine.load_policy(hub, policy_version=1, mapping_version=1)
-
-    def full(self, hub, entries, at):
-        with self.engine.transaction():
-            self.empty(hub)
-            hubs.append(self.engine, entries, self.folder)
-            self.engine.compute(at=at, ledger_offset=len(entries), full=True)
-        return self.state()
-
-    def state(self):
-        """Everything that a run leaves, without what only says when it ran."""
-        ats = self.engine.ats().drop_columns(["ledger_offset", "computed_at"]).to_pylist()
-        desired = self.engine.desired().to_pylist()
-        positions = [
-            {k: v for k, v in row.items() if not k.endswith("_taken_at")}
-            for row in self.engine.positions().to_pylist()
-            if any(row[f"{s}_milli"] for s in STATES)
-        ]
-        return {"positions": positions, "ats": ats, "desired": desired}
-
-
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
-    with open_engine(None) as engine:
-        # A handful of rows: more threads only wait for each other.
-        engine._db.execute("SET threads = 1")
-        yield Bench(engine, tmp_path_factory.mktemp("landing"))
+    with hubs.open_bench(tmp_path_factory.mktemp("landing")) as opened:
+        yield opened
 
 
 def sql_positions(state):
@@ -110,7 +73,7 @@ def test_every_position_and_every_term_equals_the_reference(bench, hub, history,
         }
 
 
-@examples(share=5)
+@examples(share=6)
 @given(
     hub=generated.made_hubs(),
     history=generated.histories(),
@@ -131,7 +94,7 @@ def test_incremental_runs_end_where_one_full_run_ends(bench, hub, history, cuts,
     assert step_by_step == bench.full(hub, entries, ats[-1])
 
 
-@examples(share=10)
+@examples(share=15)
 @given(hub=generated.made_hubs(), history=generated.histories(), at=MOMENTS, data=st.data())
 def test_any_order_of_arrival_gives_the_same_numbers(bench, hub, history, at, data):
     first = bench.full(hub, history.numbered(), at)
@@ -139,7 +102,7 @@ def test_any_order_of_arrival_gives_the_same_numbers(bench, hub, history, at, da
     assert bench.full(hub, shuffled.numbered(), at) == first
 
 
-@examples(share=10)
+@examples(share=15)
 @given(hub=generated.made_hubs(), history=generated.histories(), at=MOMENTS)
 def test_the_terms_of_every_waterfall_add_up(bench, hub, history, at):
     for r in bench.full(hub, history.numbered(), at)["ats"]:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import structlog
@@ -137,6 +138,27 @@ def test_a_trouble_of_another_kind_is_said_again(logged):
     trouble.over()
     assert [line["event"] for line in logged] == ["failing", "failing", "works again"]
     assert logged[-1]["failures"] == 3
+
+
+def test_a_lost_postgres_is_one_line_for_all_threads(ctx, logged):
+    nowhere = Postgres("postgresql://127.0.0.1:1/hub", patience_s=0.2)
+    intake = Intake(replace(ctx, pg=nowhere))
+    intake.start()
+    until(lambda: logged)
+    time.sleep(1.5)
+    intake.stop()
+    nowhere.close()
+    assert [(line["event"], line["subject"]) for line in logged] == [("failing", "Postgres")]
+
+
+def test_a_failure_that_is_reported_late_does_not_open_the_trouble_again(logged):
+    now = [NOW]
+    trouble = Trouble("Postgres", lambda: now[0])
+    trouble.met(PostgresUnavailable("gone"), tried_at=NOW)
+    now[0] = NOW + timedelta(seconds=9)
+    trouble.over()
+    trouble.met(PostgresUnavailable("gone"), tried_at=NOW + timedelta(seconds=8))
+    assert [line["event"] for line in logged] == ["failing", "works again"]
 
 
 def test_waiting_doubles_up_to_a_ceiling_and_never_below_the_poll():

@@ -7,7 +7,7 @@ import pytest
 from inventory_pipeline.server.app import create_app
 from inventory_pipeline_tests.server.filled import LISTINGS, fill
 
-PAGES = ("/", "/variances", "/feeds", "/sku/SHIRT-S")
+PAGES = ("/", "/variances", "/feeds", "/sku/SHIRT-S", "/docs")
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
 
@@ -152,6 +152,14 @@ def test_the_style_is_our_own_and_follows_light_and_dark(browse):
     assert style.headers["content-type"].startswith("text/css")
     assert "prefers-color-scheme: dark" in style.text
     assert "http" not in style.text
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_load_nothing_from_other_servers(browse, path):
+    page = browse(path)
+    assert not {"script", "iframe"} & set(page.tags)
+    outside = [link for link in page.links if link.startswith("http")]
+    assert all(link.startswith("http://127.0.0.1:3000/") for link in outside)
 
 
 def test_availability_is_an_exact_number_of_the_channels_unit(browse, pg):

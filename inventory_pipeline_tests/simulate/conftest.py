@@ -98,7 +98,8 @@ class InThread(Server):
     def start(self) -> "InThread":
         shop_of = importlib.import_module(f"inventory_pipeline.simulate.{self.module}").shop_of
         app, _ = shop_of(["--port", "0", *self.arguments])
-        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+        config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=1)
+        self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
         deadline = time.monotonic() + READY_S
@@ -111,7 +112,7 @@ class InThread(Server):
 
     def stop(self) -> None:
         self.client.close()
-        self.server.should_exit = self.server.force_exit = True
+        self.server.should_exit = True
         self.thread.join()
 
 
@@ -127,13 +128,13 @@ def start(tmp_path: Path, catalog: Path) -> Iterator:
     """Starts a shop: start("shopify", "--bucket", "30"); `process=True` for one to be killed."""
     started: list[Server] = []
 
-    def begin(module: str, *more: str, process: bool = False) -> Server:
+    def begin(module: str, *more: str, process: bool = False, listing: Path = catalog) -> Server:
         own = {
             "shopify": ["--token", "T", "--location", LOCATION],
             "woocommerce": ["--consumer-key", "ck", "--consumer-secret", "cs"],
         }[module]
         state = tmp_path / f"{module}.sqlite"
-        files = ["--state", str(state), "--catalog", str(catalog)]
+        files = ["--state", str(state), "--catalog", str(listing)]
         server = (Server if process else InThread)(module, [*files, *own, *more])
         started.append(server)
         return server.start()

@@ -27,7 +27,7 @@ from inventory_pipeline_tests.simulate.conftest import Server, free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "grocer"
 DAYS = 8
-SECONDS = 5.0
+SECONDS = 4.0
 KEPT = {"restock", "inspect"}
 KILLED_AT = (0.1, 0.35, 0.6, 0.85)  # parts of what is planned
 PLACE_OF = {code: place for place, code in CODE_OF.items()}
@@ -277,12 +277,11 @@ class CrashingState(ReplayState):
 
 def test_what_was_told_just_before_a_crash_is_told_again_without_a_trace(tmp_path, start):
     prepare(EXAMPLE, tmp_path / "hub")
-    servers = {"shop": start("shopify"), "market": start("woocommerce")}
-    for name, server in servers.items():
-        ledger = tmp_path / "hub" / "shops" / f"{name}.csv"
-        server.arguments[server.arguments.index("--catalog") + 1] = str(ledger)
-        server.stop()
-        server.start()
+    listings = tmp_path / "hub" / "shops"
+    servers = {
+        "shop": start("shopify", listing=listings / "shop.csv"),
+        "market": start("woocommerce", listing=listings / "market.csv"),
+    }
     settings = Settings(
         hub=tmp_path / "hub",
         state=tmp_path / "replay.sqlite",

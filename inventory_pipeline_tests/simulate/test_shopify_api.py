@@ -217,6 +217,48 @@ def test_orders_are_read_by_change_time_page_after_page(shop):
     assert parcel["fulfillmentLineItems"]["nodes"] == [{"quantity": 1}]
 
 
+PARCEL = """
+query Parcel($id: ID!, $after: String) {
+  fulfillment(id: $id) { fulfillmentLineItems(first: 1, after: $after) {
+    nodes { quantity lineItem { sku } } pageInfo { hasNextPage endCursor }
+  } }
+}
+"""
+LINES = """
+query Lines($id: ID!, $after: String) {
+  order(id: $id) { lineItems(first: 1, after: $after) {
+    nodes { sku } pageInfo { hasNextPage endCursor }
+  } }
+}
+"""
+
+
+def pages(shop, document: str, top: str, inner: str, **asked) -> list[dict]:
+    """All nodes of a connection inside one object, page after page."""
+    found, after = [], None
+    for _ in range(10):
+        answer = shop.graphql(document, after=after, **asked).json()["data"][top][inner]
+        found += answer["nodes"]
+        if not answer["pageInfo"]["hasNextPage"]:
+            return found
+        after = answer["pageInfo"]["endCursor"]
+    raise AssertionError("the pages do not come to an end")
+
+
+def test_lines_of_an_order_and_of_a_parcel_are_read_page_after_page(shop):
+    shop.order("1", ("101", 1), ("102", 2), ("TEA", 3))
+    shop.client.post("/storefront/orders/1/fulfil")
+    lines = pages(shop, LINES, "order", "lineItems", id="gid://shopify/Order/1")
+    assert [line["sku"] for line in lines] == ["101", "102", "TEA"]
+    gid = "gid://shopify/Fulfillment/1"
+    parcel = pages(shop, PARCEL, "fulfillment", "fulfillmentLineItems", id=gid)
+    assert [(one["lineItem"]["sku"], one["quantity"]) for one in parcel] == [
+        ("101", 1),
+        ("102", 2),
+        ("TEA", 3),
+    ]
+
+
 def test_orders_before_the_asked_time_are_left_out(shop):
     shop.order("1", ("101", 1))
     found = shop.graphql(ORDERS, query="updated_at:>2099-01-01T00:00:00Z").json()

@@ -1,4 +1,4 @@
-"""Webhooks of the simulated shops: signed, repeated until heard, sometimes twice, sometimes late."""
+"""Webhooks of the simulated shops: signed, repeated until heard, some twice, some late."""
 
 import base64
 import hashlib

@@ -196,7 +196,7 @@ def test_leftovers_of_a_killed_start_are_ended(tmp_path, record, said):
     assert end_leftovers(tmp_path, again.recorded(), said.append) == 1
     until(lambda: not _lives(child.pid))
     child.wait(5)
-    assert "left behind: 1 (" in said[0]
+    assert "left behind (shop)" in said[0]
 
 
 def test_what_a_leftover_started_is_known_by_its_environment(tmp_path):

@@ -91,7 +91,7 @@ def build_connectors(hub: Hub) -> dict[str, Connector]:
 
 
 def external_ids(hub: Hub, system: str) -> frozenset[str]:
-    """What the system calls our items: its rows in identifiers.csv, and skus that have none there."""
+    """What the system calls our items: its rows in identifiers.csv, and skus without one there."""
     rows = [row for row in hub.catalog.identifiers if row.system == system]
     unmapped = hub.catalog.items.keys() - {row.sku for row in rows}
     return frozenset({row.external_id for row in rows} | unmapped)

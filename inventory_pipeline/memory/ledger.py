@@ -84,7 +84,8 @@ def append_events(
     The counter is taken after the rows are with the server and just before the commit that the
     caller makes; listeners are told at that commit.
     """
-    per_system = {system: IngestCount() for system in {row.system for row in (*events, *bad)}}
+    systems = {event.system for event in events} | {row.system for row in bad}
+    per_system = {system: IngestCount() for system in systems}
     kept = list(bad)
     last_offset = None
     if events:
@@ -109,7 +110,7 @@ def append_events(
 def quarantine(
     connection: Connection, bad: Sequence[BadRow], *, received_at: datetime
 ) -> list[BadRow]:
-    """Keeps rows that failed; the same row from the same place is kept once. Returns the new ones."""
+    """Keeps rows that failed, the same row from the same place once. Returns the new ones."""
     return [
         row
         for row in bad

@@ -114,6 +114,7 @@ class LocationWatch:
         self._port = port
         self._say = say
         self._looked_at = time.monotonic()
+        self._said = ""
 
     def look(self) -> None:
         """Looks every LOOK_EVERY_S seconds at most; a webserver that is starting is left alone."""
@@ -126,9 +127,13 @@ class LocationWatch:
         _ask(self._port, _RELOAD)
         state, message = _location(self._port)
         if state == "RepositoryLocation":
+            self._said = ""
             self._say("Dagster's definitions are loaded again")
-        else:
-            self._say(f"Dagster's definitions do not load: {message.strip().splitlines()[-1:]}")
+            return
+        said = f"Dagster's definitions do not load: {_last_line(message)}"
+        if said != self._said:
+            self._said = said
+            self._say(said)
 
 
 def _location(port: int) -> tuple[str, str]:
@@ -140,6 +145,11 @@ def _location(port: int) -> tuple[str, str]:
     if "UserCodeUnreachable" in message:
         return "", ""  # its process is not there yet, or not there any more
     return str(loaded.get("__typename", "")), message
+
+
+def _last_line(message: str) -> str:
+    lines = message.strip().splitlines()
+    return lines[-1] if lines else "no reason is given"
 
 
 def _ask(port: int, query: str) -> dict[str, Any]:

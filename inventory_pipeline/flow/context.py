@@ -8,7 +8,9 @@ from pathlib import Path
 from inventory_pipeline.config.load import catalog_files, load_hub
 from inventory_pipeline.config.policy import Hub
 from inventory_pipeline.connectors import build
-from inventory_pipeline.core.ports import Clock, Connector, Opening
+from inventory_pipeline.core.errors import ConfigInvalid, Finding
+from inventory_pipeline.core.ports import Clock, Connector, Opening, Write
+from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.memory import versions
 from inventory_pipeline.memory.postgres import Postgres, migrate
 
@@ -48,6 +50,9 @@ def open_context(
     Raises ConfigInvalid with every finding, or PostgresUnavailable.
     """
     hub = load_hub(folder)
+    connectors = build_connectors(hub)
+    if findings := capability_findings(hub, connectors):
+        raise ConfigInvalid(findings)
     state.mkdir(parents=True, exist_ok=True)
     migrate(url)
     pg = Postgres(url)
@@ -68,7 +73,7 @@ def open_context(
         pg=pg,
         state=state,
         clock=clock,
-        connectors=build_connectors(hub),
+        connectors=connectors,
         policy_version=policy_version,
         mapping_version=mapping_version,
     )
@@ -88,6 +93,22 @@ def build_connectors(hub: Hub) -> dict[str, Connector]:
         )
         for system in hub.systems.values()
     }
+
+
+def capability_findings(hub: Hub, connectors: Mapping[str, Connector]) -> list[Finding]:
+    """Channels that ask more of their system than its connector can do."""
+    return [
+        Finding(
+            file="hub.yaml",
+            line=0,
+            message=f"channel {channel.id} is {channel.mode}, but its system {channel.system} "
+            f"(connector {hub.systems[channel.system].connector}) cannot be written to: "
+            "set mode: shadow",
+        )
+        for channel in hub.channels.values()
+        if channel.mode in {Mode.LIVE, Mode.CANARY}
+        and connectors[channel.system].capabilities.write is Write.NONE
+    ]
 
 
 def external_ids(hub: Hub, system: str) -> frozenset[str]:

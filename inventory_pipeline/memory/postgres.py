@@ -1,5 +1,6 @@
 """Connections to the memory, and its migrations."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from inventory_pipeline.core.errors import PostgresUnavailable
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LEDGER_NOTIFICATION = "hub_ledger"
+_MIGRATING = threading.Lock()
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -77,7 +79,8 @@ def migrate(url: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     try:
-        with engine.connect() as connection:
+        # Alembic's context is one of the whole process.
+        with _MIGRATING, engine.connect() as connection:
             _check_version(url, connection.connection.driver_connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")

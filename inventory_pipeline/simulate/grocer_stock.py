@@ -61,6 +61,6 @@ def opening(slice_: Slice) -> Opening:
 
 
 def shown_before(stock: Opening, shop: str, sku: str) -> int:
-    """What a shop shows before the hub's first push: an old, careful number of half the stock."""
+    """What a shop shows before the hub's first push: a number typed in, on the careful side."""
     units = sum(stock.on_hand[place, sku] for place in SHIPS_FROM[shop])
-    return max(0, units - 4 * len(SHIPS_FROM[shop])) // 2
+    return max(0, units - 4 * len(SHIPS_FROM[shop]))

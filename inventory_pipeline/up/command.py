@@ -89,7 +89,7 @@ class _Run:
         self.serving = False
         self.uncompared: set[str] = set()
         self.interrupts = 0
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._interrupt)
 
     def run(self) -> int:
@@ -126,8 +126,10 @@ class _Run:
             end_leftovers(self.folders.state, [])
             self.database.stop()
 
-    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+    def _interrupt(self, number: int, _frame: FrameType | None) -> None:
         self.interrupts += 1
+        if number == signal.SIGHUP:
+            self.terminal.mute()  # nobody is there any more, and stopping must not fail for that
         if self.interrupts == 1:
             raise KeyboardInterrupt
 

@@ -1,5 +1,6 @@
 """What `up` says while it works: live progress on a terminal, plain lines elsewhere."""
 
+import io
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,10 @@ class Terminal:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
         self._lock = threading.Lock()
+
+    def mute(self) -> None:
+        """Says nothing from now on: the terminal is gone."""
+        self.console = Console(file=io.StringIO())
 
     def say(self, text: str) -> None:
         """One line that stays."""

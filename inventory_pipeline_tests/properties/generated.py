@@ -11,7 +11,7 @@ from inventory_pipeline.config.policy import AutoBuffer, Hub, Identifier, Owners
 from inventory_pipeline.core.vocabulary import Mode, State
 from inventory_pipeline_tests.compute import hubs
 from inventory_pipeline_tests.compute.hubs import DAY, History, Snapshot
-from inventory_pipeline_tests.properties.reference_stock import OF_BUNDLES
+from inventory_pipeline_tests.properties.reference_stock import OBSERVED_ONLY, OF_BUNDLES
 
 PLACES = ("dc", "nyc", "lax")
 SYSTEMS = ("wms", "pos", "shop", "erp")
@@ -71,12 +71,14 @@ def made_hubs(draw: Any) -> Hub:
 
 @st.composite
 def systems(draw: Any) -> tuple[Any, ...]:
+    """Mostly one owner for all that lies at a place; sometimes another one for a state, or none."""
     owned: dict[str, list[Ownership]] = {system: [] for system in SYSTEMS}
-    for state in State:
-        for place in PLACES:
-            owners = ("wms", "wms", "pos", "erp", None)
+    for place in PLACES:
+        usual = draw(st.sampled_from(["wms", "wms", "pos", "shop"]))
+        for state in State:
+            owners = (usual, usual, usual, usual, "erp", None)
             if state in (State.COMMITTED, State.RESERVED):
-                owners = (None, None, None, "wms", "shop")
+                owners = (None, None, None, usual, "shop")
             owner = draw(st.sampled_from(owners))
             if owner is not None:
                 owned[owner].append(Ownership(states=(state,), locations=(place,)))
@@ -85,9 +87,7 @@ def systems(draw: Any) -> tuple[Any, ...]:
             hubs.system(system),
             owns=tuple(owned[system]),
             lag=draw(st.sampled_from([0, 0, 30, 45])) * timedelta(minutes=1),
-            orders=draw(st.sampled_from(["count", "count", "ignore"]))
-            if system == "erp"
-            else "count",
+            orders=draw(st.sampled_from(["count", "ignore"])) if system == "erp" else "count",
         )
         for system in SYSTEMS
     )
@@ -235,35 +235,42 @@ SIGNED = ("adjusted", "damaged", "quality_held", "order_adjusted")
 
 
 @st.composite
-def histories(draw: Any) -> History:
-    """Events and snapshots in an order of arrival that has nothing to do with their times."""
-    history = History()
-    for what in draw(st.lists(st.sampled_from("seeeeeee"), min_size=1, max_size=30)):
+def worlds(draw: Any) -> tuple[Hub, History]:
+    """A hub, and what its systems said, in an order of arrival that has nothing to do with time."""
+    hub, history = draw(made_hubs()), History()
+    for what in draw(st.lists(st.sampled_from("seeeeee"), min_size=4, max_size=30)):
         if what == "s":
-            add_snapshot(draw, history)
+            add_snapshot(draw, hub, history)
         else:
-            add_event(draw, history)
-    return history
+            add_event(draw, hub, history)
+    return hub, history
 
 
-def add_snapshot(draw: Any, history: History) -> None:
-    states = draw(st.lists(st.sampled_from(hubs.STATES), min_size=1, max_size=4, unique=True))
-    cell = st.none() | st.integers(0, 12)
-    levels = draw(
-        st.dictionaries(
-            st.tuples(st.sampled_from(SIMPLE), PLACE),
-            st.fixed_dictionaries(dict.fromkeys(states, cell)),
-            max_size=4,
-        )
-    )
-    held = draw(st.sampled_from([(), (), (("A", "dc"),), (("B", "nyc"),)]))
+def speaker(draw: Any, hub: Hub, location: str | None, kind: str = "") -> str:
+    """Who says it: mostly the shop about orders and the owner about stock, else anybody."""
+    owner = hub.owner(State.ON_HAND, location) if location else None
+    if kind in OBSERVED_ONLY:
+        owner = draw(st.sampled_from(["shop", "shop", owner or "pos"]))
+    return draw(st.sampled_from([owner or "wms"] * 4 + [*SYSTEMS]))
+
+
+def add_snapshot(draw: Any, hub: Hub, history: History) -> None:
+    place = draw(PLACE)
+    states = ["on_hand", *draw(st.lists(st.sampled_from(hubs.STATES[1:]), max_size=3, unique=True))]
+    keys = st.tuples(st.sampled_from(SIMPLE), st.sampled_from([place, place, *PLACES]))
+    cells = st.fixed_dictionaries(dict.fromkeys(states, st.none() | st.integers(1, 12)))
+    levels = draw(st.dictionaries(keys, cells, max_size=4))
+    held = draw(st.sampled_from([(), (), [("A", place)], [("B", place)]]))
     history.snapshot(
-        draw(st.sampled_from(SYSTEMS)), draw(MOMENTS), levels,
-        complete=draw(st.booleans()), held=[key for key in held if key not in levels],
-    )  # fmt: skip
+        speaker(draw, hub, place),
+        draw(MOMENTS),
+        levels,
+        complete=draw(st.booleans()),
+        held=[key for key in held if key not in levels],
+    )
 
 
-def add_event(draw: Any, history: History) -> None:
+def add_event(draw: Any, hub: Hub, history: History) -> None:
     kind = draw(EVENT_TYPES)
     sku: str | None = draw(SKUS if kind in OF_BUNDLES else st.sampled_from(SIMPLE))
     quantity: Decimal | None = draw(UNITS)
@@ -274,9 +281,9 @@ def add_event(draw: Any, history: History) -> None:
     if kind == "order_cancelled":
         sku = draw(st.sampled_from([sku, None]))
         quantity = draw(st.sampled_from([quantity, quantity, None]))
-    history.event(
-        draw(st.sampled_from(SYSTEMS)), kind, draw(MOMENTS), sku, quantity, **draw(FIELDS[kind])
-    )
+    fields = draw(FIELDS[kind])
+    place = fields.get("to_location" if kind == "transfer_received" else "location")
+    history.event(speaker(draw, hub, place, kind), kind, draw(MOMENTS), sku, quantity, **fields)
 
 
 def split(entries: list[Any]) -> tuple[list[Any], list[Snapshot]]:

@@ -18,7 +18,7 @@ from inventory_pipeline_tests.properties.reference_stock import STATES
 
 EXAMPLES = int(os.environ.get("HUB_EXAMPLES", "100"))
 pytestmark = pytest.mark.timeout(300 + 5 * EXAMPLES)
-MOMENTS = st.integers(0, 26).map(lambda n: generated.DAY + n * generated.STEP / 2)
+MOMENTS = st.integers(6, 28).map(lambda n: generated.DAY + n * generated.STEP / 2)
 TERMS = {
     "pool_milli": "pool",
     "protected_for_others_milli": "protected_for_others",
@@ -57,8 +57,9 @@ def sql_positions(state):
 
 
 @examples()
-@given(hub=generated.made_hubs(), history=generated.histories(), at=MOMENTS)
-def test_every_position_and_every_term_equals_the_reference(bench, hub, history, at):
+@given(world=generated.worlds(), at=MOMENTS)
+def test_every_position_and_every_term_equals_the_reference(bench, world, at):
+    hub, history = world
     entries = history.numbered()
     state = bench.full(hub, entries, at)
     reference = Reference(hub, *generated.split(entries), at)
@@ -75,12 +76,12 @@ def test_every_position_and_every_term_equals_the_reference(bench, hub, history,
 
 @examples(share=6)
 @given(
-    hub=generated.made_hubs(),
-    history=generated.histories(),
+    world=generated.worlds(),
     cuts=st.lists(st.integers(0, 20), max_size=3),
     ats=st.lists(MOMENTS, min_size=4, max_size=4).map(sorted),
 )
-def test_incremental_runs_end_where_one_full_run_ends(bench, hub, history, cuts, ats):
+def test_incremental_runs_end_where_one_full_run_ends(bench, world, cuts, ats):
+    hub, history = world
     entries = history.numbered()
     bounds = [0, *sorted(min(cut, len(entries)) for cut in cuts), len(entries)]
     with bench.engine.transaction():
@@ -95,16 +96,18 @@ def test_incremental_runs_end_where_one_full_run_ends(bench, hub, history, cuts,
 
 
 @examples(share=15)
-@given(hub=generated.made_hubs(), history=generated.histories(), at=MOMENTS, data=st.data())
-def test_any_order_of_arrival_gives_the_same_numbers(bench, hub, history, at, data):
+@given(world=generated.worlds(), at=MOMENTS, data=st.data())
+def test_any_order_of_arrival_gives_the_same_numbers(bench, world, at, data):
+    hub, history = world
     first = bench.full(hub, history.numbered(), at)
     shuffled = generated.History(entries=data.draw(st.permutations(history.entries)))
     assert bench.full(hub, shuffled.numbered(), at) == first
 
 
 @examples(share=15)
-@given(hub=generated.made_hubs(), history=generated.histories(), at=MOMENTS)
-def test_the_terms_of_every_waterfall_add_up(bench, hub, history, at):
+@given(world=generated.worlds(), at=MOMENTS)
+def test_the_terms_of_every_waterfall_add_up(bench, world, at):
+    hub, history = world
     for r in bench.full(hub, history.numbered(), at)["ats"]:
         if r["kind"] == "simple":
             assert r["sellable_milli"] == (

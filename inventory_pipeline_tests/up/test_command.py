@@ -127,6 +127,13 @@ def test_square_brackets_in_a_message_are_shown(terminal, heard):
     assert "[SHIRT-S]" in heard.getvalue()
 
 
+def test_a_terminal_that_is_gone_is_no_reason_to_fail(terminal, heard):
+    terminal.mute()
+    heard.close()
+    with terminal.step("stopped"):
+        terminal.say("stopping")
+
+
 def wishes(folder, port=18_999, dagster_port=18_998):
     return Wishes(
         folders=folders_of(folder, folder / "state", environ={}),
@@ -141,7 +148,7 @@ def wishes(folder, port=18_999, dagster_port=18_998):
 def calm_signals():
     import signal
 
-    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

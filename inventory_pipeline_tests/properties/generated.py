@@ -36,7 +36,7 @@ UNITS = st.integers(0, 24).map(lambda halves: Decimal(halves) / 2)
 AUTO = AutoBuffer(factor=Decimal("1.5"), max_units=Decimal(4), window=timedelta(hours=2))
 KINDS = (
     *("safety_stock", "location_reserve", "buffer", "share", "cap", "min_display", "exclude"),
-    *("bundle", "protect", "protect", "contract", "backorder", "preorder", "preorder"),
+    *("bundle", "protect", "protect", "protect", "contract", "backorder", "preorder", "preorder"),
 )
 SELECTORS = st.sampled_from(
     [
@@ -132,7 +132,8 @@ def identifiers(draw: Any) -> tuple[Identifier, ...]:
 def written_rules(draw: Any) -> list[Rule]:
     kinds = st.sampled_from(KINDS)
     return [
-        draw(rules(kind, order)) for order, kind in enumerate(draw(st.lists(kinds, max_size=8)))
+        draw(rules(kind, order))
+        for order, kind in enumerate(draw(st.lists(kinds, min_size=1, max_size=9)))
     ]
 
 
@@ -186,7 +187,7 @@ HERE = st.fixed_dictionaries({"location": PLACE})
 THERE = st.fixed_dictionaries({"location": PLACE, "to_location": PLACE})
 NOTHING = st.just({})
 REFERENCE = st.fixed_dictionaries(
-    {"reference": st.sampled_from(["po-1", "po-2"]), "expected_at": st.none() | MOMENTS}
+    {"reference": st.sampled_from(["po-1", "po-1", "po-2"]), "expected_at": st.none() | MOMENTS}
 )
 DISPOSITION = st.sampled_from(["restock", "inspect", "discard"])
 HOLD = st.sampled_from(["h1", "h2", "h3"])

@@ -151,6 +151,7 @@ def append_entries(
                 complete=snapshot.complete,
                 states=snapshot.states,
                 parquet=ctx.state / snapshot.path,
+                source=snapshot.source,
             )
         if table.num_rows:
             engine.append_events(table)

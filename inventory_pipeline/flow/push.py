@@ -215,8 +215,8 @@ class _Sender:
             answers, sent = self._send(batch)
             report += sent
             # Another item of its batch spoiled these: nothing was applied, they go again at once.
-            again = [a.write for a in answers if _spoiled(a) and len(batch) > 1]
-            if sent.busy > len(again):
+            again = [answer.write for answer in answers if answer.outcome == "split"]
+            if sent.busy:
                 # The channel asked for patience: the rest waits for the next pass as well.
                 return report
             waiting = again + waiting[len(batch) :]
@@ -255,12 +255,12 @@ class _Sender:
         try:
             outcomes = self.connector.write_levels(level_writes, key=key)
         except (ChannelError, SourceError) as error:
-            return [_answer(w, error) for w in batch]
+            return [_answer(w, error, alone=True) for w in batch]
         answers = []
         for outcome in outcomes:
             listing = outcome.write.listing
             write = planned.pop((listing.bucket, listing.external_id))
-            answers.append(_answer(write, outcome.error))
+            answers.append(_answer(write, outcome.error, alone=len(batch) == 1))
         # A write that the answer does not mention may or may not have been applied.
         silent = "the answer does not mention it"
         return answers + [
@@ -295,12 +295,17 @@ class _Sender:
         return self.ctx.clock()
 
 
-def _answer(write: PlannedWrite, error: ChannelError | SourceError | None) -> outbox.Answer:
-    if error is None:
-        return outbox.Answer(write=write, outcome="acked")
+def _answer(
+    write: PlannedWrite, error: ChannelError | SourceError | None, *, alone: bool = False
+) -> outbox.Answer:
+    """`alone`: no other item of its batch can have spoiled it."""
     match error:
+        case None:
+            outcome = "acked"
         case StaleCompare():
             outcome = "stale"
+        case ChannelBusy(retry_after_s=wait) if wait <= 0 and not alone:
+            outcome = "split"
         case ChannelBusy():
             outcome = "busy"
         case OutcomeUnknown():
@@ -308,10 +313,6 @@ def _answer(write: PlannedWrite, error: ChannelError | SourceError | None) -> ou
         case _:
             outcome = "refused"
     return outbox.Answer(write=write, outcome=outcome, error=error)
-
-
-def _spoiled(answer: outbox.Answer) -> bool:
-    return isinstance(answer.error, ChannelBusy) and answer.error.retry_after_s <= 0
 
 
 def _wait(error: Exception, rows: Sequence[OutboxRow]) -> timedelta:
@@ -337,10 +338,13 @@ def _with_reading(row: OutboxRow, level: Level) -> OutboxRow:
     )
 
 
+_NO_FAILURE = {"acked", "stale", "split"}
+
+
 def _counted(channel: str, answers: Sequence[outbox.Answer], answered_at: datetime) -> PushReport:
     outcomes = [answer.outcome for answer in answers]
     received = [a.write.row.received_at for a in answers if a.outcome == "acked"]
-    failures = [str(a.error) for a in answers if a.error and a.outcome != "stale"]
+    failures = [str(a.error) for a in answers if a.outcome not in _NO_FAILURE]
     return PushReport(
         channel=channel,
         acked=outcomes.count("acked"),

@@ -69,6 +69,7 @@ class LandedSnapshot:
     complete: bool
     states: tuple[str, ...]
     path: str
+    source: str
 
 
 def append_events(
@@ -251,16 +252,16 @@ def read_events(connection: Connection, after: int, upto: int) -> pa.Table:
 def read_snapshots(connection: Connection, after: int, upto: int) -> list[LandedSnapshot]:
     """Accepted snapshots with after < ledger_offset <= upto, in the order of their offsets."""
     rows = connection.execute(
-        "SELECT ledger_offset, system, as_of, complete, states, path FROM hub.snapshots"
+        "SELECT ledger_offset, system, as_of, complete, states, path, source FROM hub.snapshots"
         " WHERE ledger_offset > %s AND ledger_offset <= %s ORDER BY ledger_offset",
         (after, upto),
     )
     return [
         LandedSnapshot(
             ledger_offset=offset, system=system, as_of=as_of, complete=complete,
-            states=tuple(states), path=path,
+            states=tuple(states), path=path, source=source,
         )
-        for offset, system, as_of, complete, states, path in rows
+        for offset, system, as_of, complete, states, path, source in rows
     ]  # fmt: skip
 
 

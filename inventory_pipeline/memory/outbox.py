@@ -294,7 +294,7 @@ class Answer:
     """What became of one write, as the outbox remembers it."""
 
     write: PlannedWrite
-    outcome: str  # acked | stale | busy | refused | unknown | shadow
+    outcome: str  # acked | stale | split | busy | refused | unknown | shadow
     error: SystemFailure | None = None
 
 
@@ -309,9 +309,9 @@ def store_answers(
 ) -> None:
     """Closes the attempts and moves each listing's base as its outcome says.
 
-    acked, shadow: the value is the base. stale, unknown: read first. busy: as it was.
-    refused: dead until its desired value or its mapping changes. Failures look again at
-    `look_again_at`.
+    acked, shadow: the value is the base. stale, unknown: read first. busy: as it was. split: as it
+    was, and sent again at once without the item that spoiled its batch. refused: dead until its
+    desired value or its mapping changes. Failures look again at `look_again_at`.
     """
     _each(
         connection,

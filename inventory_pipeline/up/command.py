@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from inventory_pipeline.core.errors import ChannelError, PostgresUnavailable, SourceError
 from inventory_pipeline.up.dagster import (
+    STARTS_WORK,
     LocationWatch,
     dagster_processes,
     prepare_dagster_home,
@@ -22,6 +23,7 @@ from inventory_pipeline.up.folders import Folders
 from inventory_pipeline.up.ownership import MARKER, ProcessFile, end_leftovers, only_one
 from inventory_pipeline.up.ports import HOST, free_ports, require_free
 from inventory_pipeline.up.processes import ChildSpec, Supervisor
+from inventory_pipeline.up.runs import end_runs
 from inventory_pipeline.up.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -121,8 +123,14 @@ class _Run:
         self.opened.close()
         if not self.database.url:
             return  # nothing was started
+
+        def hurry() -> bool:
+            return self.interrupts > before
+
         with self.terminal.step("stopped"):
-            self.supervisor.stop_all(hurry=lambda: self.interrupts > before)
+            self.supervisor.stop(down_to=STARTS_WORK, hurry=hurry)
+            end_runs(self.folders.state, self.database.url, hurry=hurry)
+            self.supervisor.stop(hurry=hurry)
             end_leftovers(self.folders.state, [])
             self.database.stop()
 

@@ -20,6 +20,8 @@ DEFINITIONS = "inventory_pipeline.definitions"
 # The operating system's limit for the path of a unix socket, with room for its end.
 MAX_SOCKET_PATH = 100
 LOADING_S = 180.0
+# Stopped first, so that nothing new begins while the rest comes to its end.
+STARTS_WORK = 2
 LOAD_ANSWER_S = 60.0
 LOOK_EVERY_S = 10.0
 
@@ -86,7 +88,7 @@ def dagster_processes(
             name="dagster-daemon",
             argv=[*python, "dagster._daemon", "run", "--workspace", workspace],
             env=env,
-            wave=1,
+            wave=STARTS_WORK,
         ),
     ]  # fmt: skip
 

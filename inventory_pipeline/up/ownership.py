@@ -95,7 +95,7 @@ def end_leftovers(
     Proof is the recorded id together with the time of creation, or this folder's name in the
     process's environment.
     """
-    ours = {process.pid: process for process in _marked(state)}
+    ours = {process.pid: process for process in supervised(state)}
     for entry in recorded:
         process = _alive(entry)
         if process is not None:
@@ -113,7 +113,8 @@ def end_leftovers(
     return len(ours)
 
 
-def _marked(state: Path) -> list[psutil.Process]:
+def supervised(state: Path) -> list[psutil.Process]:
+    """Every process that a hub on this state folder has started, directly or not."""
     found = []
     me = os.getpid()
     for process in psutil.process_iter():

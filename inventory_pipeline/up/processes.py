@@ -58,7 +58,7 @@ class _Child:
 
 
 class Supervisor:
-    """Keeps children alive from a thread of its own until `stop_all`.
+    """Keeps children alive from a thread of its own until `stop`.
 
     Each child leads its own session, so that a terminal's Ctrl-C reaches this process only.
     `blocked`, while true, postpones restarts without counting them (a database that is away would
@@ -122,16 +122,17 @@ class Supervisor:
     def log_path(self, name: str) -> Path:
         return self._logs / f"{name}.log"
 
-    def stop_all(self, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stops the children, higher waves first and those of one wave together.
+    def stop(self, *, down_to: int = 0, hurry: Callable[[], bool] = lambda: False) -> None:
+        """Stops the children of waves >= `down_to`, higher ones first, those of one wave together.
 
-        SIGTERM to each and all that it started, then SIGKILL when its grace is over or when
-        `hurry` says so.
+        Nothing is started again from now on. SIGTERM to each and all that it started, then SIGKILL
+        when its grace is over or when `hurry` says so.
         """
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
-        for wave in sorted({child.spec.wave for child in self._children.values()}, reverse=True):
+        waves = {child.spec.wave for child in self._children.values()}
+        for wave in sorted((wave for wave in waves if wave >= down_to), reverse=True):
             children = [child for child in self._children.values() if child.spec.wave == wave]
             for child in children:
                 _signal_group(child.process, signal.SIGTERM)
@@ -143,6 +144,7 @@ class Supervisor:
                 _signal_group(child.process, signal.SIGKILL)
                 child.process.wait()
                 self._record.remove(child.spec.name)
+                del self._children[child.spec.name]
 
     def _spawn(self, spec: ChildSpec) -> subprocess.Popen[str]:
         with self.log_path(spec.name).open("a", encoding="utf-8") as log:

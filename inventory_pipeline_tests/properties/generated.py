@@ -25,13 +25,16 @@ ITEMS = (
 )
 PARTS = (("KIT", "A", 1), ("KIT", "B", "2.5"), ("KIT-BIG", "KIT", 2), ("KIT-BIG", "C", 1))
 SIMPLE = ("A", "B", "C")
+# Long enough for things to meet; a failure shrinks to a short one.
+LENGTHS = st.sampled_from([1, 3, 8, 16, 24, 24, 32, 32])
 # Half an hour apart, so that many things happen at the same moment.
 STEP = timedelta(minutes=30)
-MOMENTS = st.integers(0, 12).map(lambda n: DAY + n * STEP)
-PLACE = st.sampled_from(PLACES)
+MOMENTS = st.integers(0, 8).map(lambda n: DAY + n * STEP)
+PLACE = st.sampled_from(("dc", "dc", *PLACES))
 MAYBE_PLACE = st.none() | PLACE
 MAYBE_CHANNEL = st.sampled_from((None, *CHANNELS, "unheard-of"))
-SKUS = st.sampled_from([item.sku for item in ITEMS])
+SKUS = st.sampled_from(["A", "A", "A", *[item.sku for item in ITEMS]])
+STOCKED = st.sampled_from(["A", "A", *SIMPLE])
 UNITS = st.integers(0, 24).map(lambda halves: Decimal(halves) / 2)
 AUTO = AutoBuffer(factor=Decimal("1.5"), max_units=Decimal(4), window=timedelta(hours=2))
 KINDS = (
@@ -179,10 +182,9 @@ def rules(draw: Any, kind: str, order: int) -> Rule:
     )
 
 
-ORDER = st.fixed_dictionaries({"order_id": st.sampled_from(["1", "1", "2"])})
-ORDER_LINE = st.fixed_dictionaries(
-    {"order_id": st.sampled_from(["1", "1", "2"]), "line_id": st.sampled_from("ab")}
-)
+ORDER_ID = st.sampled_from(["1", "1", "1", "2"])
+ORDER = st.fixed_dictionaries({"order_id": ORDER_ID})
+ORDER_LINE = st.fixed_dictionaries({"order_id": ORDER_ID, "line_id": st.sampled_from("aaab")})
 HERE = st.fixed_dictionaries({"location": PLACE})
 THERE = st.fixed_dictionaries({"location": PLACE, "to_location": PLACE})
 NOTHING = st.just({})
@@ -229,7 +231,7 @@ FIELDS = {
     "returned": together(HERE, st.fixed_dictionaries({"disposition": DISPOSITION})),
     "pos_sale": HERE,
 }
-OFTEN = ("order_placed", "order_placed", "order_fulfilled", "goods_issued", "reserved")
+OFTEN = (*["order_placed"] * 5, *["order_fulfilled"] * 3, *["goods_issued"] * 3, "reserved")
 EVENT_TYPES = st.sampled_from((*FIELDS, *OFTEN))
 WITHOUT_ITEM = ("reservation_released", "payment_failed", "payment_recovered")
 SIGNED = ("adjusted", "damaged", "quality_held", "order_adjusted")
@@ -239,8 +241,8 @@ SIGNED = ("adjusted", "damaged", "quality_held", "order_adjusted")
 def worlds(draw: Any) -> tuple[Hub, History]:
     """A hub, and what its systems said, in an order of arrival that has nothing to do with time."""
     hub, history = draw(made_hubs()), History()
-    for what in draw(st.lists(st.sampled_from("seeeeee"), min_size=4, max_size=30)):
-        if what == "s":
+    for _ in range(draw(LENGTHS)):
+        if draw(st.sampled_from("eeeeees")) == "s":
             add_snapshot(draw, hub, history)
         else:
             add_event(draw, hub, history)
@@ -258,7 +260,7 @@ def speaker(draw: Any, hub: Hub, location: str | None, kind: str = "") -> str:
 def add_snapshot(draw: Any, hub: Hub, history: History) -> None:
     place = draw(PLACE)
     states = ["on_hand", *draw(st.lists(st.sampled_from(hubs.STATES[1:]), max_size=3, unique=True))]
-    keys = st.tuples(st.sampled_from(SIMPLE), st.sampled_from([place, place, *PLACES]))
+    keys = st.tuples(STOCKED, st.sampled_from([place, place, *PLACES]))
     cells = st.fixed_dictionaries(dict.fromkeys(states, st.none() | st.integers(1, 12)))
     levels = draw(st.dictionaries(keys, cells, max_size=4))
     held = draw(st.sampled_from([(), (), [("A", place)], [("B", place)]]))
@@ -273,7 +275,7 @@ def add_snapshot(draw: Any, hub: Hub, history: History) -> None:
 
 def add_event(draw: Any, hub: Hub, history: History) -> None:
     kind = draw(EVENT_TYPES)
-    sku: str | None = draw(SKUS if kind in OF_BUNDLES else st.sampled_from(SIMPLE))
+    sku: str | None = draw(SKUS if kind in OF_BUNDLES else STOCKED)
     quantity: Decimal | None = draw(UNITS)
     if kind in SIGNED:
         quantity -= draw(UNITS)

@@ -18,7 +18,7 @@ from inventory_pipeline_tests.properties.reference_stock import STATES
 
 EXAMPLES = int(os.environ.get("HUB_EXAMPLES", "100"))
 pytestmark = pytest.mark.timeout(300 + 5 * EXAMPLES)
-MOMENTS = st.integers(6, 28).map(lambda n: generated.DAY + n * generated.STEP / 2)
+MOMENTS = st.integers(4, 20).map(lambda n: generated.DAY + n * generated.STEP / 2)
 TERMS = {
     "pool_milli": "pool",
     "protected_for_others_milli": "protected_for_others",
@@ -77,7 +77,7 @@ def test_every_position_and_every_term_equals_the_reference(bench, world, at):
 @examples(share=6)
 @given(
     world=generated.worlds(),
-    cuts=st.lists(st.integers(0, 20), max_size=3),
+    cuts=st.lists(st.integers(0, 32), max_size=3),
     ats=st.lists(MOMENTS, min_size=4, max_size=4).map(sorted),
 )
 def test_incremental_runs_end_where_one_full_run_ends(bench, world, cuts, ats):

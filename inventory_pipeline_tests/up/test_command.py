@@ -105,7 +105,7 @@ def test_a_replay_is_waited_for_and_its_own_summary_is_kept(tmp_path, terminal, 
     found = run_replay(
         supervisor, terminal, [sys.executable, "-c", code], env={}, check=supervisor.check
     )
-    supervisor.stop_all()
+    supervisor.stop()
     assert found == {"orders": 5}
     assert re.search(r"replaying real baskets 2 in \d", heard.getvalue())
 

@@ -45,7 +45,7 @@ def supervisor(tmp_path, record, said, monkeypatch):
     monkeypatch.setattr(processes, "LOOK_EVERY_S", 0.02)
     supervisor = Supervisor(logs=tmp_path / "logs", record=record, say=said.append)
     yield supervisor
-    supervisor.stop_all()
+    supervisor.stop()
 
 
 def spec(name, argv=SLEEPS, **more):
@@ -89,7 +89,7 @@ def test_while_something_else_is_down_deaths_are_not_counted(tmp_path, record, s
     assert supervisor.restarts == 0
     down[0] = False
     until(lambda: supervisor.restarts > 0)
-    supervisor.stop_all()
+    supervisor.stop()
 
 
 def test_ready_is_waited_for(supervisor, tmp_path):
@@ -130,7 +130,7 @@ def test_stopping_ends_children_and_what_they_started(supervisor, tmp_path):
     supervisor.start(spec("shop", [sys.executable, "-c", code]))
     until(lambda: pids.exists() and pids.read_text())
     outer, inner = supervisor.pid("shop"), int(pids.read_text())
-    supervisor.stop_all()
+    supervisor.stop()
     assert not psutil.pid_exists(outer)
     until(lambda: not _lives(inner))
 
@@ -144,7 +144,7 @@ def test_one_that_ignores_sigterm_is_killed_after_its_grace(supervisor, tmp_path
     supervisor.start(spec("shop", [sys.executable, "-c", code], grace_s=0.3))
     until(flag.exists)
     pid = supervisor.pid("shop")
-    supervisor.stop_all()
+    supervisor.stop()
     assert not _lives(pid)
 
 
@@ -159,7 +159,7 @@ def test_higher_waves_stop_first(supervisor, tmp_path):
     for name, wave in (("late", 0), ("early", 1)):
         supervisor.start(spec(name, [sys.executable, "-c", code, name], wave=wave))
         until(lambda name=name: supervisor.log_path(name).read_text())
-    supervisor.stop_all()
+    supervisor.stop()
     assert log.read_text().split() == ["early", "late"]
 
 

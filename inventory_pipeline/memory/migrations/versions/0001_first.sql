@@ -201,7 +201,8 @@ CREATE TABLE hub.attempts (
     computed_at timestamptz NOT NULL,
     sent_at timestamptz NOT NULL,
     answered_at timestamptz,
-    outcome text CHECK (outcome IN ('acked', 'stale', 'busy', 'refused', 'unknown', 'shadow')),
+    outcome text CHECK (outcome IN
+        ('acked', 'stale', 'split', 'busy', 'refused', 'unknown', 'shadow')),
     error text,
     PRIMARY KEY (channel, bucket, external_id, key)
 );

@@ -15,7 +15,7 @@ run: $(INSTALLED)
 	@$(BIN)/inventory-pipeline up $(HUB) $(UP)
 
 test: lint types imports
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n auto $(PYTEST)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -102,7 +102,7 @@ def unavailable(url: str, detail: str) -> PostgresUnavailable:
 def without_password(url: str) -> str:
     """A URL to show to people: user, host, port and database."""
     parts = urlsplit(url)
-    if parts.password is None:
+    if not parts.password:
         return url
     return url.replace(f":{parts.password}@", ":***@", 1)
 

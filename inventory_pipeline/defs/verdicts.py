@@ -102,7 +102,9 @@ def _newest_rejected(snapshots: Sequence[Landed], *, schema: bool) -> Verdict | 
 def _newest_by_feed(snapshots: Sequence[Landed]) -> list[Landed]:
     newest: dict[str, Landed] = {}
     for landed in snapshots:  # newest first
-        newest.setdefault(landed.feed, landed)
+        # One that was too broken to say which feed it is of is past once a good one has landed.
+        if landed.feed or not any(later.accepted for later in newest.values()):
+            newest.setdefault(landed.feed, landed)
     return list(newest.values())
 
 

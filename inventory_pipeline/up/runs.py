@@ -13,7 +13,8 @@ from inventory_pipeline.up.ownership import supervised
 
 PATIENCE_S = 15.0
 LOOK_EVERY_S = 0.2
-RUN_WORKER = "execute_run"
+# Dagster's code server starts each run as a spawned process of Python's own.
+RUN_WORKER = "multiprocessing.spawn"
 
 
 def end_runs(state: Path, url: str, *, hurry: Callable[[], bool]) -> None:
@@ -37,7 +38,7 @@ def _workers(state: Path) -> list[psutil.Process]:
     found = []
     for process in supervised(state):
         try:
-            if RUN_WORKER in process.cmdline():
+            if any(RUN_WORKER in word for word in process.cmdline()):
                 found.append(process)
         except psutil.Error:
             continue  # it has just ended

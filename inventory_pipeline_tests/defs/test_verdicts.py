@@ -26,6 +26,13 @@ def rejected(reason: str, number: int = 2, **changed: object) -> Landed:
     return landed(number, accepted=False, reason=reason, message="it says so", **changed)
 
 
+def test_a_snapshot_too_broken_to_name_its_feed_fails_until_a_good_one_lands():
+    broken = rejected("missing_columns", 2, feed="")
+    assert not verdicts.snapshot_schema([broken, landed(1)]).passed
+    assert verdicts.snapshot_schema([landed(3), broken, landed(1)]).passed
+    assert not verdicts.snapshot_schema([rejected("unreadable", 3), broken, landed(1)]).passed
+
+
 @pytest.mark.parametrize("reason", ["missing_columns", "unreadable", "empty"])
 def test_a_newest_snapshot_of_a_bad_shape_fails_the_schema_check(reason):
     verdict = verdicts.snapshot_schema([rejected(reason), landed()])

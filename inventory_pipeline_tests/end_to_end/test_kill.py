@@ -27,7 +27,7 @@ VICTIMS = {
     "replay": "inventory_pipeline.simulate.replay",
     "receiver": "inventory_pipeline serve",
     "web shop": "inventory_pipeline.simulate.shopify",
-    "run worker": "execute_run",
+    "run worker": "multiprocessing.spawn",
     "daemon": "dagster._daemon",
     "marketplace": "inventory_pipeline.simulate.woocommerce",
     "Postgres": "postgres -D",

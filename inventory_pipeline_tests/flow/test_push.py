@@ -259,7 +259,7 @@ def test_shadow_records_what_it_would_have_sent_and_sends_nothing(pg, tmp_path):
 def test_a_mark_that_comes_while_a_row_is_worked_on_is_not_lost(bench):
     settle(bench)
     with bench.ctx.pg.connection() as connection:
-        bench.want(A=10)
+        bench.want(A=11)
         [row] = outbox.rows_to_look_at(
             connection, bench.ctx.hub.channels["web"], bench.channel.capabilities,
             now=bench.clock(), limit=10,
@@ -268,6 +268,12 @@ def test_a_mark_that_comes_while_a_row_is_worked_on_is_not_lost(bench):
     with bench.ctx.pg.connection() as connection:
         outbox.settle(connection, [row])
     assert bench.waiting() == 1
+
+
+def test_the_same_desired_value_again_is_no_news(bench):
+    settle(bench)
+    bench.want(A=10, B=10, C=0)
+    assert bench.waiting() == 0
 
 
 def test_an_older_desired_value_never_replaces_a_newer_one(bench):

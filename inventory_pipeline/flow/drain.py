@@ -14,7 +14,7 @@ from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.flow.cycle import CycleReport, idle_cycle, run_cycle
 from inventory_pipeline.flow.push import PushReport, push_channel
-from inventory_pipeline.memory import outbox, sync
+from inventory_pipeline.memory import attempts, outbox, sync
 from inventory_pipeline.memory.postgres import LEDGER_NOTIFICATION, Connection
 
 REPORT_EVERY = timedelta(seconds=1)
@@ -58,7 +58,7 @@ def drain(
         if epoch is None:
             return DrainReport(ended="another drains")
         with ctx.pg.connection() as connection:
-            outbox.abandon_open_attempts(connection, epoch=epoch, at=ctx.clock())
+            attempts.abandon_open_attempts(connection, epoch=epoch, at=ctx.clock())
         with _Drain(ctx, epoch, report) as run:
             return run.until(idle=idle, max_run=max_run)
 

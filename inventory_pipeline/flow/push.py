@@ -24,7 +24,7 @@ from inventory_pipeline.core.outbox import (
 from inventory_pipeline.core.ports import Connector, Level, LevelWrite
 from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.flow.context import HubContext
-from inventory_pipeline.memory import outbox, sync
+from inventory_pipeline.memory import attempts, outbox, sync
 
 MAX_ROWS = 5_000  # looked at in one round; the rest follow in the next
 MAX_ROUNDS = 6
@@ -143,12 +143,12 @@ class _Sender:
         key = intent_key(self.channel.id, writes)
         with self.ctx.pg.connection() as connection:
             sync.check_epoch(connection, self.epoch)
-            outbox.store_intents(
+            attempts.store_intents(
                 connection, writes, key=key, epoch=self.epoch, mode=Mode.SHADOW, sent_at=now
             )
-            outbox.store_answers(
+            attempts.store_answers(
                 connection,
-                [outbox.Answer(write=write, outcome="shadow") for write in writes],
+                [attempts.Answer(write=write, outcome="shadow") for write in writes],
                 key=key,
                 sent_at=now,
                 answered_at=now,
@@ -222,12 +222,12 @@ class _Sender:
             waiting = again + waiting[len(batch) :]
         return report
 
-    def _send(self, batch: Sequence[PlannedWrite]) -> tuple[list[outbox.Answer], PushReport]:
+    def _send(self, batch: Sequence[PlannedWrite]) -> tuple[list[attempts.Answer], PushReport]:
         key = intent_key(self.channel.id, batch)
         sent_at = self._now()
         with self.ctx.pg.connection() as connection:
             sync.check_epoch(connection, self.epoch)
-            outbox.store_intents(
+            attempts.store_intents(
                 connection, batch, key=key, epoch=self.epoch, mode=self.channel.mode,
                 sent_at=sent_at,
             )  # fmt: skip
@@ -235,14 +235,14 @@ class _Sender:
         answered_at = self._now()
         with self.ctx.pg.connection() as connection:
             sync.check_epoch(connection, self.epoch)
-            outbox.store_answers(
+            attempts.store_answers(
                 connection, answers, key=key, sent_at=sent_at, answered_at=answered_at,
                 look_again_at=self._retry_at(answers, answered_at),
             )  # fmt: skip
         self.handled.update(_place(answer.write.row) for answer in answers)
         return answers, _counted(self.channel.id, answers, answered_at)
 
-    def _ask(self, batch: Sequence[PlannedWrite], key: str) -> list[outbox.Answer]:
+    def _ask(self, batch: Sequence[PlannedWrite], key: str) -> list[attempts.Answer]:
         level_writes = [
             LevelWrite(
                 listing=w.row.listing,
@@ -286,7 +286,7 @@ class _Sender:
             )
         return PushReport(channel=self.channel.id, busy=len(rows), failure=str(error))
 
-    def _retry_at(self, answers: Sequence[outbox.Answer], now: datetime) -> datetime:
+    def _retry_at(self, answers: Sequence[attempts.Answer], now: datetime) -> datetime:
         rows = [answer.write.row for answer in answers]
         errors = [answer.error for answer in answers if answer.error is not None]
         return now + (max(_wait(error, rows) for error in errors) if errors else timedelta(0))
@@ -297,7 +297,7 @@ class _Sender:
 
 def _answer(
     write: PlannedWrite, error: ChannelError | SourceError | None, *, alone: bool = False
-) -> outbox.Answer:
+) -> attempts.Answer:
     """`alone`: no other item of its batch can have spoiled it."""
     match error:
         case None:
@@ -312,7 +312,7 @@ def _answer(
             outcome = "unknown"
         case _:
             outcome = "refused"
-    return outbox.Answer(write=write, outcome=outcome, error=error)
+    return attempts.Answer(write=write, outcome=outcome, error=error)
 
 
 def _wait(error: Exception, rows: Sequence[OutboxRow]) -> timedelta:
@@ -341,7 +341,7 @@ def _with_reading(row: OutboxRow, level: Level) -> OutboxRow:
 _NO_FAILURE = {"acked", "stale", "split"}
 
 
-def _counted(channel: str, answers: Sequence[outbox.Answer], answered_at: datetime) -> PushReport:
+def _counted(channel: str, answers: Sequence[attempts.Answer], answered_at: datetime) -> PushReport:
     outcomes = [answer.outcome for answer in answers]
     received = [a.write.row.received_at for a in answers if a.outcome == "acked"]
     failures = [str(a.error) for a in answers if a.outcome not in _NO_FAILURE]

@@ -22,7 +22,7 @@ from inventory_pipeline.core.ports import (
 )
 from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.flow.context import HubContext
-from inventory_pipeline.memory import ledger, outbox, variances
+from inventory_pipeline.memory import attempts, ledger, outbox, variances
 from inventory_pipeline.memory.variances import Variance
 
 MAX_LISTINGS = 2_000_000
@@ -169,7 +169,7 @@ class _Comparison:
                 limit=MAX_LISTINGS,
                 everything=True,
             )
-            self.writes: Mapping[Place, outbox.LastWrite] = outbox.last_writes(
+            self.writes: Mapping[Place, attempts.LastWrite] = attempts.last_writes(
                 connection, self.channel.id
             )
         return {_place(row.listing): row for row in rows if row.listed}

@@ -4,15 +4,14 @@ Quantities in thousandths of the channel's unit. Every write of a drain checks i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from inventory_pipeline.config.policy import Channel
-from inventory_pipeline.core.errors import SystemFailure
-from inventory_pipeline.core.outbox import OutboxRow, PlannedWrite
+from inventory_pipeline.core.outbox import OutboxRow
 from inventory_pipeline.core.ports import Capabilities, Level, ListingRef
-from inventory_pipeline.core.vocabulary import EventType, Mode, MovesAt
+from inventory_pipeline.core.vocabulary import EventType, MovesAt
+from inventory_pipeline.memory.places import UNTOUCHED, each, seen
 from inventory_pipeline.memory.postgres import Connection
 
 _PENDING = (
@@ -103,14 +102,15 @@ _MOVES = {
     MovesAt.NONE: (),
 }
 
+_DUE = "AND look AND dead_at IS NULL AND (look_after IS NULL OR look_after <= %(now)s)"
+
 # The base tells the number at some moment between sent and answered; events dated near that
 # interval may or may not be in it. An own event without a quantity can't be added up: uncertain as
 # well.
 _LOOK = """
 WITH candidates AS (
     SELECT * FROM hub.outbox
-    WHERE channel = %(channel)s AND look AND dead_at IS NULL
-      AND (look_after IS NULL OR look_after <= %(now)s)
+    WHERE channel = %(channel)s {only}
     ORDER BY computed_at, bucket, external_id
     LIMIT %(limit)s
 ), own AS (
@@ -160,15 +160,9 @@ def rows_to_look_at(
 
     With `everything` all listings of the channel, whether they need a look or not (reconciliation).
     """
-    query = _LOOK
-    if everything:
-        query = query.replace(
-            "AND look AND dead_at IS NULL\n      AND (look_after IS NULL OR look_after <= %(now)s)",
-            "",
-        )
     gives = [EventType.ORDER_CANCELLED] if "cancel" in capabilities.restores_on else []
     rows = connection.execute(
-        query,
+        _LOOK.format(only="" if everything else _DUE),
         {
             "channel": channel.id, "system": channel.system, "now": now, "limit": limit,
             "skew": channel.skew, "gives": [str(t) for t in gives],
@@ -198,26 +192,26 @@ def next_look(connection: Connection) -> datetime | None:
 
 def settle(connection: Connection, rows: Sequence[OutboxRow]) -> None:
     """These show what they must: no look needed until something changes."""
-    _each(
+    each(
         connection,
         "UPDATE hub.outbox SET look = false, look_after = NULL, attempts = 0, failure = NULL"
-        f" WHERE {_UNTOUCHED}",
-        [_seen(row) for row in rows],
+        f" WHERE {UNTOUCHED}",
+        [seen(row) for row in rows],
     )
 
 
 def postpone(connection: Connection, rows: Sequence[OutboxRow], until: datetime) -> None:
     """Looks at these again at `until`."""
-    _each(
+    each(
         connection,
-        f"UPDATE hub.outbox SET look = true, look_after = %s WHERE {_UNTOUCHED}",
-        [(until, *_seen(row)) for row in rows],
+        f"UPDATE hub.outbox SET look = true, look_after = %s WHERE {UNTOUCHED}",
+        [(until, *seen(row)) for row in rows],
     )
 
 
 def store_readings(connection: Connection, channel: str, levels: Sequence[Level]) -> None:
     """A reading becomes the base unless a newer answer is already held."""
-    _each(
+    each(
         connection,
         "UPDATE hub.outbox SET base_milli = %s, base_kind = 'reading', base_sent_at = %s,"
         " base_answered_at = %s, unread = false, open_key = NULL"
@@ -239,10 +233,10 @@ def not_listed(
     """The channel does not have these listings: asked again later, and shown to people
     meanwhile.
     """
-    _each(
+    each(
         connection,
-        f"UPDATE hub.outbox SET failure = %s, look_after = %s WHERE {_UNTOUCHED}",
-        [(message, until, *_seen(row)) for row in rows],
+        f"UPDATE hub.outbox SET failure = %s, look_after = %s WHERE {UNTOUCHED}",
+        [(message, until, *seen(row)) for row in rows],
     )
 
 
@@ -250,196 +244,22 @@ def reading_failed(
     connection: Connection, rows: Sequence[OutboxRow], message: str, *, until: datetime
 ) -> None:
     """The channel did not answer: asked again at `until`; nothing is known to have changed."""
-    _each(
+    each(
         connection,
         "UPDATE hub.outbox SET failure = %s, look_after = %s, attempts = attempts + 1"
-        f" WHERE {_UNTOUCHED}",
-        [(message, until, *_seen(row)) for row in rows],
+        f" WHERE {UNTOUCHED}",
+        [(message, until, *seen(row)) for row in rows],
     )
-
-
-def store_intents(
-    connection: Connection,
-    writes: Sequence[PlannedWrite],
-    *,
-    key: str,
-    epoch: int,
-    mode: Mode,
-    sent_at: datetime,
-) -> None:
-    """Stores intent and key before the request leaves (SEMANTICS §8)."""
-    _each(
-        connection,
-        "INSERT INTO hub.attempts (key, channel, bucket, external_id, sku, epoch, quantity_milli,"
-        " compare_milli, desired_offset, policy_version, mode, occurred_at, received_at,"
-        " computed_at, sent_at) VALUES"
-        " (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        " ON CONFLICT (channel, bucket, external_id, key) DO UPDATE SET epoch = excluded.epoch,"
-        " sent_at = excluded.sent_at, answered_at = NULL, outcome = NULL, error = NULL",
-        [
-            (
-                key, *_place(w.row), w.row.sku, epoch, w.row.desired_milli, w.compare_milli,
-                w.row.desired_offset, w.row.policy_version, mode, w.row.occurred_at,
-                w.row.received_at, w.row.computed_at, sent_at,
-            )
-            for w in writes
-        ],
-    )  # fmt: skip
-    _each(
-        connection,
-        "UPDATE hub.outbox SET open_key = %s"
-        " WHERE channel = %s AND bucket = %s AND external_id = %s",
-        [(key, *_place(w.row)) for w in writes],
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What became of one write, as the outbox remembers it."""
-
-    write: PlannedWrite
-    outcome: str  # acked | stale | split | busy | refused | unknown | shadow
-    error: SystemFailure | None = None
-
-
-def store_answers(
-    connection: Connection,
-    answers: Sequence[Answer],
-    *,
-    key: str,
-    sent_at: datetime,
-    answered_at: datetime,
-    look_again_at: datetime,
-) -> None:
-    """Closes the attempts and moves each listing's base as its outcome says.
-
-    acked, shadow: the value is the base. stale, unknown: read first. busy: as it was. split: as it
-    was, and sent again at once without the item that spoiled its batch. refused: dead until its
-    desired value or its mapping changes. Failures look again at `look_again_at`.
-    """
-    _each(
-        connection,
-        "UPDATE hub.attempts SET answered_at = %s, outcome = %s, error = %s"
-        " WHERE channel = %s AND bucket = %s AND external_id = %s AND key = %s",
-        [
-            (answered_at, a.outcome, str(a.error) if a.error else None, *_place(a.write.row), key)
-            for a in answers
-        ],
-    )
-    acked = [a for a in answers if a.outcome in {"acked", "shadow"}]
-    # Still looked at once more: an own event near the write would make it uncertain.
-    _each(
-        connection,
-        "UPDATE hub.outbox SET base_milli = %s, base_kind = 'write', base_sent_at = %s,"
-        " base_answered_at = %s, unread = false, open_key = NULL, attempts = 0, failure = NULL,"
-        " look_after = NULL WHERE channel = %s AND bucket = %s AND external_id = %s",
-        [(a.write.row.desired_milli, sent_at, answered_at, *_place(a.write.row)) for a in acked],
-    )
-    failed = [a for a in answers if a.outcome in {"stale", "busy", "unknown", "refused"}]
-    _each(
-        connection,
-        "UPDATE hub.outbox SET open_key = NULL, attempts = attempts + %s, failure = %s,"
-        " unread = unread OR %s WHERE channel = %s AND bucket = %s AND external_id = %s",
-        [
-            (
-                0 if a.outcome == "stale" else 1,
-                str(a.error),
-                a.outcome in {"stale", "unknown"},
-                *_place(a.write.row),
-            )
-            for a in failed
-        ],
-    )
-    _each(
-        connection,
-        f"UPDATE hub.outbox SET look_after = %s, dead_at = %s WHERE {_UNTOUCHED}",
-        [
-            (
-                None if a.outcome == "stale" else look_again_at,
-                answered_at if a.outcome == "refused" else None,
-                *_seen(a.write.row),
-            )
-            for a in failed
-        ],
-    )
-
-
-def abandon_open_attempts(connection: Connection, *, epoch: int, at: datetime) -> int:
-    """Attempts that an earlier drain left unanswered: outcome unknown, so their rows are read
-    first.
-    """
-    rows = connection.execute(
-        "UPDATE hub.attempts SET answered_at = %s, outcome = 'unknown',"
-        " error = 'the process that sent it ended before the answer'"
-        " WHERE outcome IS NULL AND epoch < %s RETURNING channel, bucket, external_id",
-        (at, epoch),
-    ).fetchall()
-    _each(
-        connection,
-        "UPDATE hub.outbox SET unread = true, open_key = NULL, look = true, looks = looks + 1,"
-        " look_after = NULL"
-        " WHERE channel = %s AND bucket = %s AND external_id = %s",
-        rows,
-    )
-    return len(rows)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastWrite:
-    """The newest attempt of a listing, and what stood there before the newest acknowledged one."""
-
-    outcome: str | None  # None: under way
-    failure: str
-    before_milli: int | None
-    acked_at: datetime | None
-
-
-def last_writes(connection: Connection, channel: str) -> dict[tuple[str, str], LastWrite]:
-    """(bucket, external id) → its last write, for every listing of the channel that was written."""
-    rows = connection.execute(
-        "SELECT DISTINCT ON (a.bucket, a.external_id) a.bucket, a.external_id, a.outcome,"
-        " coalesce(o.failure, ''), k.compare_milli, k.answered_at"
-        " FROM hub.attempts a JOIN hub.outbox o USING (channel, bucket, external_id)"
-        " LEFT JOIN LATERAL (SELECT compare_milli, answered_at FROM hub.attempts k"
-        "  WHERE k.channel = a.channel AND k.bucket = a.bucket AND k.external_id = a.external_id"
-        "  AND k.outcome = 'acked' ORDER BY k.sent_at DESC LIMIT 1) k ON true"
-        " WHERE a.channel = %s ORDER BY a.bucket, a.external_id, a.sent_at DESC",
-        (channel,),
-    )
-    return {
-        (bucket, external_id): LastWrite(
-            outcome=outcome, failure=failure, before_milli=before, acked_at=acked_at
-        )
-        for bucket, external_id, outcome, failure, before, acked_at in rows
-    }
 
 
 def repush(connection: Connection, channel: str, places: Sequence[tuple[str, str]]) -> None:
     """Reads these again and sends desired where it differs; a dead one gets another chance."""
-    _each(
+    each(
         connection,
         "UPDATE hub.outbox SET look = true, looks = looks + 1, look_after = NULL, dead_at = NULL,"
         " unread = true WHERE channel = %s AND bucket = %s AND external_id = %s",
         [(channel, *place) for place in places],
     )
-
-
-# Whatever marked the row since it was read (a newer desired value, an own event) must not be lost.
-_UNTOUCHED = "channel = %s AND bucket = %s AND external_id = %s AND looks = %s"
-
-
-def _seen(row: OutboxRow) -> tuple[str, str, str, int]:
-    return (*_place(row), row.looks)
-
-
-def _place(row: OutboxRow) -> tuple[str, str, str]:
-    return (row.channel, row.listing.bucket, row.listing.external_id)
-
-
-def _each(connection: Connection, query: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    if rows:
-        with connection.cursor() as cursor:
-            cursor.executemany(query, rows)
 
 
 def _row(channel: str, row: tuple[Any, ...]) -> OutboxRow:

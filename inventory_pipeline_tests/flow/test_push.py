@@ -8,7 +8,7 @@ from inventory_pipeline.core.errors import ChannelRefused, OutcomeUnknown
 from inventory_pipeline.core.ledger import LedgerEvent
 from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.flow.push import push_channel
-from inventory_pipeline.memory import ledger, outbox, sync
+from inventory_pipeline.memory import attempts, ledger, outbox, sync
 from inventory_pipeline_tests.fakes import START, Clock, FakeChannel, busy, context, small_hub
 
 
@@ -230,7 +230,7 @@ def test_an_attempt_without_an_answer_is_read_by_the_successor(bench):
     bench.channel.write_levels = alive
     bench.take_over()
     with bench.ctx.pg.connection() as connection:
-        assert outbox.abandon_open_attempts(connection, epoch=bench.epoch, at=bench.clock()) == 1
+        assert attempts.abandon_open_attempts(connection, epoch=bench.epoch, at=bench.clock()) == 1
     bench.push()
     assert bench.channel.reads == ["A"]
     assert bench.channel.writes == [("A", 3)]

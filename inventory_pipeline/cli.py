@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,6 +33,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+class Output(StrEnum):
+    """How `evaluate` prints."""
+
+    CSV = "csv"
+    JSON = "json"
+
 
 HubFolder = Annotated[
     Path,
@@ -93,11 +102,14 @@ def check(hub: HubFolder, as_json: AsJson = False) -> None:
     Ends with 0 if it can be used, with 2 if not; warnings alone end with 0.
     """
     from inventory_pipeline.config.load import check_hub
+    from inventory_pipeline.flow.context import connector_findings
     from inventory_pipeline.up.demo import checked_folder
     from inventory_pipeline.up.reports import print_findings
 
     with checked_folder(hub) as (folder, environ):
         loaded, findings = check_hub(folder, environ)
+        if loaded is not None and (unfit := connector_findings(loaded)):
+            loaded, findings = None, [*findings, *unfit]
     if as_json:
         found = [
             {
@@ -116,6 +128,33 @@ def check(hub: HubFolder, as_json: AsJson = False) -> None:
             )
     if loaded is None:
         raise typer.Exit(2)
+
+
+@app.command(
+    epilog="Example: inventory-pipeline evaluate myhub --as-of 2026-03-02T10:00:00Z --explain"
+)
+def evaluate(
+    hub: HubFolder,
+    *,
+    as_of: Annotated[
+        str, typer.Option("--as-of", help="ISO 8601 with an offset; what is later does not count.")
+    ] = "",
+    output: Annotated[Output, typer.Option("--format")] = Output.CSV,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Every term of the waterfall, and the rules.")
+    ] = False,
+    sku: Annotated[str, typer.Option(help="Only this one.")] = "",
+    channel: Annotated[str, typer.Option(help="Only this one.")] = "",
+) -> None:
+    """Say what every channel may sell, from the hub folder's files alone: nothing runs or is sent.
+
+    Reads systems whose connector is `files`. What is in quarantine is said on the error output.
+    """
+    from inventory_pipeline.flow.evaluate import evaluate as run
+    from inventory_pipeline.up.reports import print_evaluation
+
+    result = run(hub, as_of=as_of, sku=sku, channel=channel)
+    print_evaluation(result, output=output.value, explain=explain)
 
 
 @app.command(epilog="Example: inventory-pipeline schema > hub.schema.json")

@@ -49,6 +49,12 @@ def check_snapshot(
     `last_rows` gives the data rows of the last accepted snapshot of a feed, or None. Never raises
     for anything that the file holds.
     """
+    counts = RowCounts(hub.systems[system], last_rows)
+    return [counts.judge(checked) for checked in check_rows(hub, system, raw)]
+
+
+def check_rows(hub: Hub, system: str, raw: RawSnapshot) -> list[Checked]:
+    """As check_snapshot, without a look at how many rows the feed had before (`max_drop`)."""
     policy = hub.systems[system]
     refuse = _Refusal(policy, raw)
     if raw.frame is None:
@@ -70,10 +76,8 @@ def check_snapshot(
     if len(moments) > MAX_MOMENTS:
         said = f"{len(moments)} different as_of in one file, {MAX_MOMENTS} are allowed"
         return [refuse(Rejection.UNREADABLE, said, data_rows=len(raw.frame))]
-    counted = _Counted(last_rows)
     return [
-        counted.judge(policy, _check_one(table, policy, refuse, as_of, rows))
-        for as_of, rows in table.by_moment(moments)
+        _check_one(table, policy, refuse, as_of, rows) for as_of, rows in table.by_moment(moments)
     ]
 
 
@@ -105,16 +109,19 @@ class _Refusal:
         )
 
 
-class _Counted:
-    """Compares row counts with the last accepted snapshot of a feed, also within one file."""
+class RowCounts:
+    """Compares row counts with the last accepted snapshot of a feed; snapshots come in order."""
 
-    def __init__(self, last_rows: LastRows) -> None:
+    def __init__(self, policy: System, last_rows: LastRows) -> None:
+        self._policy = policy
         self._last_rows = last_rows
         self._here: dict[str, int] = {}
 
-    def judge(self, policy: System, checked: Checked) -> Checked:
+    def judge(self, checked: Checked) -> Checked:
+        """The same, or its rejection because too many rows are gone."""
         if isinstance(checked, RejectedSnapshot):
             return checked
+        policy = self._policy
         max_drop = policy.snapshot.max_drop
         if policy.snapshot.complete and max_drop is not None:
             last = self._here.get(checked.feed)

@@ -8,7 +8,7 @@ from pathlib import Path
 from inventory_pipeline.config.load import catalog_files, load_hub
 from inventory_pipeline.config.policy import Hub
 from inventory_pipeline.connectors import build
-from inventory_pipeline.core.errors import ConfigInvalid, Finding
+from inventory_pipeline.core.errors import ConfigInvalid, Finding, HubError
 from inventory_pipeline.core.ports import Clock, Connector, Opening, Write
 from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.memory import versions
@@ -93,6 +93,14 @@ def build_connectors(hub: Hub) -> dict[str, Connector]:
         )
         for system in hub.systems.values()
     }
+
+
+def connector_findings(hub: Hub) -> list[Finding]:
+    """What keeps the hub's connectors from being built or from doing what its channels ask."""
+    try:
+        return capability_findings(hub, build_connectors(hub))
+    except HubError as error:
+        return [Finding(file="hub.yaml", line=0, message=str(error))]
 
 
 def capability_findings(hub: Hub, connectors: Mapping[str, Connector]) -> list[Finding]:

@@ -220,7 +220,7 @@ def _land_file(ctx: HubContext, system: str, raw: RawSnapshot, report: LandRepor
                 ledger.reject_snapshot(connection, snapshot, landed_at=ctx.clock())
                 rejected.append(snapshot)
                 continue
-            path = _write_parquet(ctx.state, snapshot)
+            path = write_parquet(ctx.state, snapshot)
             offset = ledger.register_snapshot(
                 connection,
                 snapshot,
@@ -244,7 +244,7 @@ def _land_file(ctx: HubContext, system: str, raw: RawSnapshot, report: LandRepor
     )
 
 
-def _write_parquet(state: Path, snapshot: CheckedSnapshot) -> Path:
+def write_parquet(state: Path, snapshot: CheckedSnapshot) -> Path:
     """Writes the rows under a name of their content; durable before this returns.
 
     The name sorts by as_of, then source: of two snapshots of one moment the later name counts.

@@ -1,8 +1,16 @@
-"""What the command line prints for people."""
+"""What the command line prints."""
 
-from collections.abc import Sequence
+import csv
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 from inventory_pipeline.core.errors import Finding
+from inventory_pipeline.core.quantities import from_milli
+from inventory_pipeline.flow.evaluate import Evaluation
 from inventory_pipeline.flow.reconcile import ReconcileReport
 from inventory_pipeline.server.present import latency, percent, quantity
 from inventory_pipeline.server.rows import ChannelState, SyncState
@@ -55,3 +63,57 @@ def print_status(sync: SyncState, channels: Sequence[ChannelState]) -> None:
     console.print(
         f"ledger at {sync.ledger_head:,}, numbers {behind}, {sync.inbox_waiting:,} webhooks waiting"
     )
+
+
+# Of the waterfall's columns, those that say how a run went rather than what a number is.
+_STAMPS = ("policy_version", "mapping_version", "ledger_offset", "computed_at")
+
+
+def print_evaluation(result: Evaluation, *, output: str, explain: bool) -> None:
+    """CSV or JSON on standard output; what did not count on the error output."""
+    rows = [_explained(row) if explain else _short(row) for row in result.rows]
+    if output == "json":
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        names = list(rows[0]) if rows else list(_SHORT)
+        writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    for line in _left_out(result):
+        sys.stderr.write(f"{line}\n")
+
+
+def _left_out(result: Evaluation) -> list[str]:
+    """What did not count, each kind once with an example."""
+    lines = [f"rejected: {r.source} ({r.reason}): {r.message}" for r in result.rejected]
+    examples = {(bad.reason, bad.system): bad for bad in reversed(result.bad)}
+    counts = Counter((bad.reason, bad.system) for bad in result.bad)
+    for (reason, system), bad in sorted(examples.items()):
+        place = f"{bad.source}:{bad.position}"
+        count = counts[reason, system]
+        lines.append(f"quarantined: {count} of {system}: {reason}, as {place}: {bad.message}")
+    if result.skipped:
+        lines.append(f"not in files, so not counted: {', '.join(result.skipped)}")
+    return lines
+
+
+_SHORT = ("channel", "bucket", "sku", "available")
+
+
+def _short(row: Mapping[str, Any]) -> dict[str, str]:
+    values = (row["channel"], row["bucket"], row["sku"], str(from_milli(row["desired_milli"])))
+    return dict(zip(_SHORT, values, strict=True))
+
+
+def _explained(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Every term in base units and the rules that won, the channel's own number last."""
+    terms: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in _STAMPS or name == "desired_milli":
+            continue
+        if name.endswith("_milli"):
+            terms[name.removesuffix("_milli")] = None if value is None else str(from_milli(value))
+        else:
+            terms[name] = value.isoformat() if isinstance(value, datetime) else value
+    terms["available_in_base_units"] = terms.pop("available")
+    return {**terms, "available": str(from_milli(row["desired_milli"]))}

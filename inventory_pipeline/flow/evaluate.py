@@ -1,0 +1,215 @@
+"""What every channel may sell at a moment, from the hub folder's files alone (SEMANTICS §1, §6).
+
+No Postgres, no Dagster, nothing sent: it is how rules are tried out.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from inventory_pipeline.compute.engine import Engine, open_engine
+from inventory_pipeline.compute.tables import EVENTS_SCHEMA
+from inventory_pipeline.config.load import load_hub
+from inventory_pipeline.config.policy import Hub, System
+from inventory_pipeline.connectors import build
+from inventory_pipeline.contracts.events import check_events
+from inventory_pipeline.contracts.snapshots import RowCounts, check_rows
+from inventory_pipeline.core.errors import HubError
+from inventory_pipeline.core.ledger import (
+    BadRow,
+    CheckedSnapshot,
+    LedgerEvent,
+    RejectedSnapshot,
+)
+from inventory_pipeline.core.ports import Connector, Cursor, Opening
+from inventory_pipeline.core.vocabulary import Reason
+from inventory_pipeline.flow.context import external_ids, utc_now
+from inventory_pipeline.flow.land import MAX_PAGES, write_parquet
+
+FILES = "files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """`rows` is the waterfall of every (channel, bucket, sku), in that order, in `*_milli`."""
+
+    at: datetime
+    rows: list[dict[str, Any]]
+    bad: tuple[BadRow, ...]
+    rejected: tuple[RejectedSnapshot, ...]
+    skipped: tuple[str, ...]  # systems that keep nothing in files
+
+
+@dataclass(slots=True)
+class _Found:
+    snapshots: list[CheckedSnapshot]
+    events: list[LedgerEvent]
+    bad: list[BadRow]
+    rejected: list[RejectedSnapshot]
+
+
+def evaluate(folder: Path, *, as_of: str = "", sku: str = "", channel: str = "") -> Evaluation:
+    """Computes the hub at `as_of` (ISO 8601 with an offset; "" means now).
+
+    Only what is dated at or before that moment counts. Raises ConfigInvalid, or HubError for a time
+    without an offset and for an unknown sku or channel.
+    """
+    at = _moment(as_of)
+    hub = load_hub(folder)
+    _require_known(hub, sku, channel)
+    found = _Found([], [], [], [])
+    read = [system for system in hub.systems.values() if system.connector == FILES]
+    for system in read:
+        _read(hub, system, at, found)
+    with tempfile.TemporaryDirectory() as scratch, open_engine(None) as engine:
+        _compute(engine, hub, found, at, Path(scratch))
+        rows = [
+            row
+            for row in engine.ats().to_pylist()
+            if sku in ("", row["sku"]) and channel in ("", row["channel"])
+        ]
+    return Evaluation(
+        at=at,
+        rows=rows,
+        bad=tuple(found.bad),
+        rejected=tuple(found.rejected),
+        skipped=tuple(s.id for s in hub.systems.values() if s.connector != FILES),
+    )
+
+
+def _moment(text: str) -> datetime:
+    if not text:
+        return utc_now()
+    hint = "write it like 2026-03-02T10:00:00Z."
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise HubError(f"--as-of {text} is no time", hint=hint) from error
+    if at.tzinfo is None:
+        raise HubError(f"--as-of {text} has no offset", hint=hint)
+    return at
+
+
+def _require_known(hub: Hub, sku: str, channel: str) -> None:
+    for kind, name, known in (("sku", sku, hub.catalog.items), ("channel", channel, hub.channels)):
+        if name and name not in known:
+            raise HubError(f"there is no {kind} {name} in this hub", hint=f"look at {hub.folder}.")
+
+
+def _read(hub: Hub, system: System, at: datetime, found: _Found) -> None:
+    connector = build(
+        Opening(
+            system=system.id,
+            # A file is taken as it is: nobody waits for one that may still be written.
+            options={**system.options, "settle_s": 0},
+            hub_folder=str(hub.folder),
+            external_ids=external_ids(hub, system.id),
+        ),
+        system.connector,
+    )
+    try:
+        _read_snapshots(hub, system, connector, at, found)
+        _read_events(hub, system, connector, at, found)
+    finally:
+        connector.close()
+
+
+def _read_snapshots(
+    hub: Hub, system: System, connector: Connector, at: datetime, found: _Found
+) -> None:
+    """In the order of as_of, ties by path: so max_drop compares as a running hub would have."""
+    if not connector.capabilities.snapshots:
+        return
+    files = connector.snapshots(frozenset())
+    checked = [one for raw in files for one in check_rows(hub, system.id, raw)]
+    dated = [one for one in checked if one.as_of is None or one.as_of <= at]
+    counts = RowCounts(system, lambda _: None)
+    for one in sorted(dated, key=lambda c: (c.as_of or at, c.source)):
+        judged = counts.judge(one)
+        if isinstance(judged, RejectedSnapshot):
+            found.rejected.append(judged)
+        else:
+            found.snapshots.append(judged)
+            found.bad += judged.bad
+
+
+def _read_events(
+    hub: Hub, system: System, connector: Connector, at: datetime, found: _Found
+) -> None:
+    """The first valid event with an id that is dated at or before `at` takes it (SEMANTICS §3)."""
+    if not connector.capabilities.changes:
+        return
+    held: dict[str, bytes] = {}
+    for page in _pages(connector):
+        events, bad = check_events(hub, system.id, page, at)
+        found.bad += bad
+        for event in events:
+            if event.occurred_at > at:
+                continue
+            known = held.setdefault(event.event_id, event.content_hash)
+            if known != event.content_hash:
+                found.bad.append(_conflict(event))
+            elif known is event.content_hash:
+                found.events.append(event)
+
+
+def _pages(connector: Connector) -> Iterator[Sequence[Any]]:
+    cursor: Cursor = {}
+    for _ in range(MAX_PAGES):
+        page = connector.changes(cursor)
+        yield page.events
+        if not page.more:
+            return
+        cursor = page.cursor
+
+
+def _conflict(event: LedgerEvent) -> BadRow:
+    return BadRow(
+        system=event.system,
+        kind="event",
+        source=event.source,
+        position=event.position,
+        reason=Reason.CONFLICTING_DUPLICATE,
+        message=f"event_id {event.event_id} came before with other content; the first stays",
+        raw=event.raw,
+    )
+
+
+def _compute(engine: Engine, hub: Hub, found: _Found, at: datetime, scratch: Path) -> None:
+    with engine.transaction():
+        engine.load_policy(hub, policy_version=1, mapping_version=1)
+        for offset, snapshot in enumerate(found.snapshots, start=1):
+            engine.append_snapshot(
+                ledger_offset=offset,
+                system=snapshot.system,
+                as_of=snapshot.as_of,
+                complete=snapshot.complete,
+                states=snapshot.states,
+                parquet=write_parquet(scratch, replace(snapshot, bad=())),
+                source=snapshot.source,
+            )
+        if found.events:
+            engine.append_events(_table(found.events, after=len(found.snapshots)))
+        head = len(found.snapshots) + len(found.events)
+        engine.compute(at=at, ledger_offset=head, full=True)
+
+
+def _table(events: Sequence[LedgerEvent], *, after: int) -> pa.Table:
+    columns: dict[str, list[Any]] = {
+        name: [getattr(event, name) for event in events]
+        for name in EVENTS_SCHEMA.names
+        if name != "ledger_offset"
+    }
+    columns["ledger_offset"] = list(range(after + 1, after + len(events) + 1))
+    fields = [
+        pa.field(f.name, pa.timestamp("us", tz="UTC")) if pa.types.is_timestamp(f.type) else f
+        for f in EVENTS_SCHEMA
+    ]
+    return pa.Table.from_pydict(
+        {name: columns[name] for name in EVENTS_SCHEMA.names}, schema=pa.schema(fields)
+    )

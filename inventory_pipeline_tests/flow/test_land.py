@@ -138,7 +138,7 @@ def test_max_drop_is_measured_against_the_last_snapshot_that_was_accepted(ctx, h
 
 def test_all_snapshots_of_a_file_land_or_none(ctx, hub_folder, monkeypatch):
     leave(hub_folder, "a.csv", f"{HEAD}2026-03-02T06:00:00Z,1,A,5,\n2026-03-02T07:00:00Z,1,A,6,\n")
-    write, written = land._write_parquet, []
+    write, written = land.write_parquet, []
 
     def killed_at_the_second(state, snapshot):
         written.append(snapshot)
@@ -146,7 +146,7 @@ def test_all_snapshots_of_a_file_land_or_none(ctx, hub_folder, monkeypatch):
             raise KeyboardInterrupt
         return write(state, snapshot)
 
-    monkeypatch.setattr(land, "_write_parquet", killed_at_the_second)
+    monkeypatch.setattr(land, "write_parquet", killed_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         land_snapshots(ctx, "wms")
     assert rows(ctx, "SELECT count(*) FROM hub.snapshots") == [(0,)]

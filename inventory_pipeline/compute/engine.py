@@ -1,7 +1,7 @@
 """The derived store: DuckDB tables computed by sql/ from events, snapshots and policy.
 
-Everything here can be deleted and computed again. An engine is opened for one piece of work, by one
-process at a time (DESIGN: who may open the DuckDB file). Times come in and go out timezone-aware.
+Everything here can be deleted and computed again. An engine is opened for one piece of work, by
+one process at a time (architecture: who may do what). Times come in and go out timezone-aware.
 """
 
 import hashlib

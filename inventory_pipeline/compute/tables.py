@@ -1,4 +1,4 @@
-"""The derived store's tables; all of them can be deleted and computed again (DESIGN: one sequence).
+"""The derived store's tables: deleted at will, computed again (architecture: one sequence).
 
 Quantities end in `_milli`: thousandths of the base unit, in `desired` of the channel's unit. Times
 are UTC without a zone inside DuckDB, so that no extension is needed to add a duration to one.

@@ -1,5 +1,4 @@
-"""Shopify's GraphQL endpoint: what a query may cost, and what its errors mean (CONTRACTS: cost and
-error codes).
+"""Shopify's GraphQL endpoint: what a query may cost, and what its errors mean.
 
 The price of a query is paid from a bucket that refills; every answer tells how full it is. A call
 waits for the bucket within a bound and says ChannelBusy beyond it, rather than being throttled.

@@ -1,7 +1,7 @@
 """What the rest of the hub needs of a connector, a clock and a watcher: small, and owned by core.
 
 A connector declares what its system can do (`Capabilities`); the core decides by capability, never
-by the system's name (CONTRACTS.md shows the differences that this fits).
+by the system's name: docs/connectors.md shows how much they differ.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
 """Exact quantities: Decimal at the edges, integer thousandths ("milli") inside.
 
-DuckDB divides decimals as doubles, so everything that computes works in integers (DESIGN:
+DuckDB divides decimals as doubles, so everything that computes works in integers (architecture:
 exactness).
 """
 

@@ -61,7 +61,7 @@ class Mode(StrEnum):
 
 
 class EntryKind(StrEnum):
-    """What a ledger entry is; each takes one offset (DESIGN: one sequence)."""
+    """What a ledger entry is; each takes one offset (architecture: one sequence)."""
 
     EVENT = "event"
     SNAPSHOT = "snapshot"

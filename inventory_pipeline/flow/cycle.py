@@ -1,6 +1,6 @@
 """One cycle: new ledger entries → positions and ATS of what they touch → outbox.
 
-Three steps, each repeatable, so that nothing is lost between the two stores (DESIGN: crash
+Three steps, each repeatable, so that nothing is lost between the two stores (architecture: crash
 safety): (1) one DuckDB transaction computes and appends changed rows to `pending`; (2) one
 Postgres transaction upserts them into the outbox and moves the sync cursor; (3) the next DuckDB
 transaction empties `pending`. Every cycle repeats (2) first if a predecessor left something.

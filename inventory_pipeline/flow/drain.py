@@ -1,4 +1,4 @@
-"""The hot path: cycles while there is work, then waits for the next event (DESIGN).
+"""The hot path: cycles while there is work, then waits for the next event (docs/architecture.md).
 
 Computing goes on while channels answer: each channel has one lane, and a slow one holds up nobody
 else.

@@ -1,4 +1,4 @@
-"""Makes the derived store again from the ledger and the landing files (DESIGN: derived)."""
+"""Makes the derived store again from the ledger and the landing files (architecture: derived)."""
 
 from dataclasses import dataclass
 from time import perf_counter

@@ -1,1 +1,1 @@
-"""What the hub remembers, in Postgres (DESIGN: Postgres remembers)."""
+"""What the hub remembers, in Postgres (architecture: Postgres remembers)."""

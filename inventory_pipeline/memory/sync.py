@@ -1,4 +1,4 @@
-"""How far the derived store is, who may drain, and who may open the DuckDB file (DESIGN).
+"""How far the derived store is, who may drain, and who may open the DuckDB file.
 
 A lock alone does not fence: if its connection dies, the process lives on beside its successor. So
 taking the lock raises an epoch, and every write of a drain checks it.

@@ -1,4 +1,4 @@
--- Moments at which time alone will change a number of the items in scope (DESIGN: the hot path).
+-- Moments at which time alone will change a number of the items in scope (architecture: the hot path).
 -- In: events, cells, sweeps, explosion, open_reservations, reference_postings, rules, rule_profiles,
 -- rulebook, sales, items, scope; $at. Grain: sku, due_at, after $at.
 WITH dated_ahead AS (

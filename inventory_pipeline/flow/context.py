@@ -1,7 +1,7 @@
 """A hub that is open for work: its policy, its memory, its connectors and its clock."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from inventory_pipeline.connectors import build
 from inventory_pipeline.core.errors import ConfigInvalid, Finding, HubError
 from inventory_pipeline.core.ports import Clock, Connector, Opening, Write
 from inventory_pipeline.core.vocabulary import Mode
+from inventory_pipeline.flow.repeats import Repeats
 from inventory_pipeline.memory import versions
 from inventory_pipeline.memory.postgres import Postgres, migrate
 
@@ -31,6 +32,7 @@ class HubContext:
     connectors: Mapping[str, Connector]
     policy_version: int
     mapping_version: int
+    repeats: Repeats = field(default_factory=Repeats)
 
     @property
     def duckdb_path(self) -> Path:

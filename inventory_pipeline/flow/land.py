@@ -118,8 +118,10 @@ def land_changes(ctx: HubContext, system: str) -> IngestCount:
         for _ in range(MAX_PAGES):
             with ctx.pg.connection() as connection:
                 page = connector.changes(feeds.cursor(connection, system, CHANGES))
-                count += _append(ctx, connection, {system: list(page.events)})
+                new = ctx.repeats.new_among(system, page.events)
+                count += _append(ctx, connection, {system: new})
                 feeds.move(connection, system, CHANGES, page.cursor, read_at=ctx.clock())
+            ctx.repeats.remember(system, new)
             if not page.more:
                 return count
         raise TooManyPages(

@@ -1,4 +1,4 @@
-"""The ledger: append-only, gapless, duplicates recognized (SEMANTICS §3; architecture: one sequence).
+"""The ledger: append-only, gapless, duplicates recognized (SEMANTICS §3).
 
 Every function works inside the caller's transaction. Writers take the counter's row lock last and
 hold it until they commit, so a reader that sees offset N sees everything below it.

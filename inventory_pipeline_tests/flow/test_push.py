@@ -139,6 +139,30 @@ def test_an_order_that_is_still_on_its_way_is_not_given_back(bench):
     assert bench.channel.levels["A"] == 8
 
 
+def test_an_order_counts_in_what_is_expected_only_once_desired_has_it_too(bench):
+    settle(bench)
+    event = bench.order("A", 2, ingest=False)
+    with bench.ctx.pg.connection() as connection:
+        ledger.append_events(
+            connection, [event], [], received_at=event.received_at, mapping_version=1
+        )
+        head = ledger.head(connection)
+    assert expected_of(bench, "A") == 10_000
+    with bench.ctx.pg.connection() as connection:
+        sync.move(connection, ledger_offset=head, computed_at=bench.clock(), next_wakeup_at=None)
+    assert expected_of(bench, "A") == 8_000
+
+
+def expected_of(bench, sku):
+    with bench.ctx.pg.connection() as connection:
+        rows = outbox.rows_to_look_at(
+            connection, bench.ctx.hub.channels["web"], bench.channel.capabilities,
+            now=bench.clock(), limit=10, everything=True,
+        )  # fmt: skip
+    [row] = [row for row in rows if row.sku == sku]
+    return row.showing_milli
+
+
 def test_an_order_near_the_write_makes_the_row_uncertain_until_it_is_read_again(bench):
     settle(bench)
     bench.want(A=5)

@@ -56,6 +56,19 @@ class BadRow:
     raw: str
 
 
+def conflicting_duplicate(event: LedgerEvent) -> BadRow:
+    """An event whose id came before with other content: kept aside (SEMANTICS §3)."""
+    return BadRow(
+        system=event.system,
+        kind="event",
+        source=event.source,
+        position=event.position,
+        reason=Reason.CONFLICTING_DUPLICATE,
+        message=f"event_id {event.event_id} came before with other content; the first stays",
+        raw=event.raw,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedSnapshot:
     """A snapshot that passed its shape checks, ready to land.

@@ -25,9 +25,9 @@ from inventory_pipeline.core.ledger import (
     CheckedSnapshot,
     LedgerEvent,
     RejectedSnapshot,
+    conflicting_duplicate,
 )
 from inventory_pipeline.core.ports import Connector, Cursor, Opening
-from inventory_pipeline.core.vocabulary import Reason
 from inventory_pipeline.flow.context import external_ids, utc_now
 from inventory_pipeline.flow.land import MAX_PAGES, write_parquet
 
@@ -151,11 +151,11 @@ def _read_events(
         for event in events:
             if event.occurred_at > at:
                 continue
-            known = held.setdefault(event.event_id, event.content_hash)
-            if known != event.content_hash:
-                found.bad.append(_conflict(event))
-            elif known is event.content_hash:
+            if event.event_id not in held:
+                held[event.event_id] = event.content_hash
                 found.events.append(event)
+            elif held[event.event_id] != event.content_hash:
+                found.bad.append(conflicting_duplicate(event))
 
 
 def _pages(connector: Connector) -> Iterator[Sequence[Any]]:
@@ -166,18 +166,6 @@ def _pages(connector: Connector) -> Iterator[Sequence[Any]]:
         if not page.more:
             return
         cursor = page.cursor
-
-
-def _conflict(event: LedgerEvent) -> BadRow:
-    return BadRow(
-        system=event.system,
-        kind="event",
-        source=event.source,
-        position=event.position,
-        reason=Reason.CONFLICTING_DUPLICATE,
-        message=f"event_id {event.event_id} came before with other content; the first stays",
-        raw=event.raw,
-    )
 
 
 def _compute(engine: Engine, hub: Hub, found: _Found, at: datetime, scratch: Path) -> None:

@@ -17,6 +17,7 @@ from inventory_pipeline.core.ledger import (
     IngestCount,
     LedgerEvent,
     RejectedSnapshot,
+    conflicting_duplicate,
 )
 from inventory_pipeline.core.vocabulary import Reason
 from inventory_pipeline.memory.postgres import LEDGER_NOTIFICATION, Connection
@@ -93,7 +94,7 @@ def append_events(
         head = _lock_counter(connection)
         parameters = {"head": head, "mapping_version": mapping_version}
         for system, accepted, duplicates, conflicting in connection.execute(_APPEND, parameters):
-            kept += [_conflict(events[number]) for number in conflicting]
+            kept += [conflicting_duplicate(events[number]) for number in conflicting]
             per_system[system] = IngestCount(
                 accepted=accepted, duplicates=duplicates, conflicting=len(conflicting)
             )
@@ -301,15 +302,3 @@ def _count(connection: Connection, per_system: dict[str, IngestCount]) -> None:
             " quarantined = intake.quarantined + excluded.quarantined",
             (system, count.accepted, count.duplicates, count.conflicting, count.quarantined),
         )
-
-
-def _conflict(event: LedgerEvent) -> BadRow:
-    return BadRow(
-        system=event.system,
-        kind="event",
-        source=event.source,
-        position=event.position,
-        reason=Reason.CONFLICTING_DUPLICATE,
-        message=f"event_id {event.event_id} came before with other content; the first stays",
-        raw=event.raw,
-    )

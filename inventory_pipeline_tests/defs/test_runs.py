@@ -188,8 +188,12 @@ def test_a_report_that_fails_is_logged_and_the_next_is_made(reporting, caplog):
 
 
 def test_pooled_connections_are_a_wish_and_not_a_need():
+    asked = []
+
     class Plain:
-        def optimize_for_webserver(self, **_: object) -> None:
+        def optimize_for_webserver(self, **wishes: object) -> None:
+            asked.append(wishes)
             raise TypeError("not here")
 
     pool_connections(Plain())
+    assert len(asked) == 1

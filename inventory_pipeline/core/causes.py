@@ -50,4 +50,3 @@ def _changed_after_our_write(facts: ChannelFacts) -> bool:
 
 # What is done by itself; everything else alerts a person (SEMANTICS §9, default heal).
 REPUSHED = frozenset({Cause.LOST_UPDATE, Cause.EXTERNAL_EDIT, Cause.UNEXPLAINED})
-REREAD = frozenset({Cause.IN_FLIGHT, Cause.NOT_YET_APPLIED})

@@ -1,6 +1,5 @@
 """What the ledger remembers: values that rooms hand to each other on the way in."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -125,6 +124,3 @@ class IngestCount:
             quarantined=self.quarantined + other.quarantined,
             last_offset=other.last_offset if other.last_offset is not None else self.last_offset,
         )
-
-
-FeedState = Mapping[str, Any]

@@ -111,13 +111,3 @@ def record(
     connection.execute(
         "UPDATE hub.variances SET closed_at = %s WHERE variance_id = ANY(%s)", (at, gone)
     )
-
-
-def open_count(connection: Connection, comparison: str, channel: str | None) -> int:
-    """Open variances of one comparison."""
-    row = connection.execute(
-        "SELECT count(*) FROM hub.variances WHERE closed_at IS NULL AND comparison = %s"
-        " AND channel IS NOT DISTINCT FROM %s",
-        (comparison, channel),
-    ).fetchone()
-    return int(row[0]) if row else 0

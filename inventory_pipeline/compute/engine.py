@@ -9,30 +9,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from inventory_pipeline.compute.calculation import Calculation
+from inventory_pipeline.compute.database import Database
 from inventory_pipeline.compute.models import models
-from inventory_pipeline.compute.moments import aware, naive, with_zone, without_zone
-from inventory_pipeline.compute.policy_tables import policy_tables
+from inventory_pipeline.compute.moments import aware, naive, without_zone
+from inventory_pipeline.compute.policy_store import (
+    OF_LISTINGS,
+    OF_POSITIONS,
+    concerns,
+    give_numbers,
+    replace_policy,
+)
 from inventory_pipeline.compute.tables import EVENTS_SCHEMA, SCHEMA_VERSION, STATES, ddl
 from inventory_pipeline.config.policy import Hub
 from inventory_pipeline.core.errors import HubError
 
-# Which model's rows are kept, and under which name.
-KEPT = {
-    "line_units": "order_lines",
-    "open_reservations": "reservations",
-    "balances": "positions",
-    "waterfall": "ats",
-}
+# Before all entries and all times: nothing was computed yet.
+EVERY_POSITION: Mapping[str, Any] = {"reached": -1, "since": datetime(1, 1, 1)}  # noqa: DTZ001
+# What does not fit goes to disk for a while: a million items take no longer for it.
+MEMORY = "768MiB"
 ATS_STAMP = ("policy_version", "mapping_version", "ledger_offset", "computed_at")
-BEFORE_SCOPE = ("blindness", "touched")
-# Which model's rows are deleted from which table once they are of no more use.
-FORGOTTEN = {"superseded_sweeps": "sweeps", "superseded_cells": "cells"}
+DESIRED = "channel, bucket, bucket_external, external_id, sku, units_milli, desired_milli"
 
 
 class DerivedOutdated(HubError):
@@ -64,6 +68,8 @@ def open_engine(path: Path | None) -> Iterator["Engine"]:
         connection.execute("SET preserve_insertion_order = false")
         # Everything that is needed is built in: nothing is fetched.
         connection.execute("SET autoinstall_known_extensions = false")
+        if path is not None:
+            connection.execute(f"SET memory_limit = '{MEMORY}'")
         engine = Engine(connection)
         engine._prepare()
         yield engine
@@ -75,19 +81,22 @@ class Engine:
     """SEMANTICS §3 to §6 over one DuckDB connection; call its verbs inside `transaction()`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._db = connection
-        self._shapes: dict[str, str] = {}  # of each model: its columns, as CREATE TABLE takes them
+        self._db = Database(connection)
+        self._calculation = Calculation(self._db)
+        self._positions_old = False  # the policy changed so that every position must be computed
+        self._listings_old = False  # `listed_before` holds what was listed before a change
+        self._explained = False  # the tables of the last run are those of the whole catalogue
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """One DuckDB transaction: everything in it, or nothing."""
-        self._db.execute("BEGIN")
+        self._db.run("BEGIN")
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.run("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
+        self._db.run("COMMIT")
 
     # What comes in
 
@@ -98,17 +107,21 @@ class Engine:
         """
         version = (policy_version, mapping_version, hub.policy_hash, hub.catalog_hash)
         columns = "policy_version, mapping_version, policy_hash, catalog_hash"
-        if self._one(f"SELECT {columns} FROM meta") == version:
+        before = self._db.row(f"SELECT {columns} FROM meta")
+        if before == version:
             return False
-        for name, table in policy_tables(hub).items():
-            self._db.execute(f"DELETE FROM {name}")
-            self._insert(name, table)
-        self._db.execute(f"UPDATE meta SET ({columns}) = (?, ?, ?, ?)", list(version))
+        listed = self.desired()
+        changed = replace_policy(self._db, hub)
+        self._positions_old |= before[0] is None or concerns(changed, OF_POSITIONS)
+        self._listings_old = concerns(changed, OF_LISTINGS)
+        if self._listings_old:
+            self._db.replace("listed_before", listed)
+        self._db.run(f"UPDATE meta SET ({columns}, ruled_at) = (?, ?, ?, ?, NULL)", list(version))
         return True
 
     def append_events(self, events: pa.Table) -> None:
         """Ledger entries of kind `event`: the columns of `EVENTS_SCHEMA`, others are ignored."""
-        self._insert("events", without_zone(events.select(EVENTS_SCHEMA.names)))
+        self._db.insert("events", without_zone(events.select(EVENTS_SCHEMA.names)))
 
     def append_snapshot(
         self,
@@ -132,10 +145,12 @@ class Engine:
             "as_of": naive(as_of),
             "source": source or parquet.name,
         }
-        self._db.execute(
+        self._db.run(
             "INSERT INTO snapshots VALUES ($ledger_offset, $system, $as_of, $source, $complete)",
             {**stamp, "complete": complete},
         )
+        rows = "read_parquet(" + quoted(str(parquet)) + ")"
+        give_numbers(self._db, "item_numbers", f"{rows} WHERE sku IS NOT NULL", ("sku",))
         # A held row, or one without any value, is kept: it says that nothing was left out.
         sums = ", ".join(
             f"CASE WHEN NOT bool_or(coalesce(held, false)) THEN sum({state})::BIGINT END"
@@ -143,65 +158,72 @@ class Engine:
             else "NULL"
             for state in STATES
         )
-        self._db.execute(
+        self._db.run(
             "INSERT INTO cells"
-            f" SELECT $ledger_offset, $system, $as_of, $source, sku, location, {sums}"
-            " FROM read_parquet($parquet) WHERE sku IS NOT NULL AND location IS NOT NULL"
-            " GROUP BY sku, location",
-            {**stamp, "parquet": str(parquet)},
+            f" SELECT $ledger_offset, $system, $as_of, $source, item_no, location, {sums}"
+            f" FROM {rows} JOIN item_numbers USING (sku) WHERE location IS NOT NULL"
+            " GROUP BY item_no, location ORDER BY item_no",
+            stamp,
         )
         if complete:
             carried = ", ".join(str(state in states).lower() for state in STATES)
-            self._db.execute(
+            self._db.run(
                 "INSERT INTO sweeps"
                 f" SELECT DISTINCT $ledger_offset, $system, $as_of, $source, location, {carried}"
-                " FROM read_parquet($parquet) WHERE location IS NOT NULL",
-                {**stamp, "parquet": str(parquet)},
+                f" FROM {rows} WHERE location IS NOT NULL",
+                stamp,
             )
+
+    def withdraw(self, offsets: Sequence[int]) -> None:
+        """Takes back what was appended under these ledger offsets; a full run must follow."""
+        for table in ("events", "snapshots", "cells", "sweeps"):
+            self._db.run(
+                f"DELETE FROM {table} WHERE ledger_offset IN (SELECT unnest(?::BIGINT[]))",
+                [list(offsets)],
+            )
+        self._positions_old = True
 
     # What a run does
 
     def touched(self, at: datetime) -> int:
         """Fills `scope` with what was appended since the last run or is due by time; its size."""
-        parameters = {"at": naive(at), "reached": self.ledger_offset()}
-        self._make("blindness", parameters)
-        self._make("touched", parameters)
-        self._db.execute(
-            "CREATE OR REPLACE TEMP TABLE scope AS"
-            " SELECT t.* FROM touched t SEMI JOIN items i ON i.sku = t.sku"
-        )
-        return self._count("scope")
+        reached, since = self._db.row("SELECT ledger_offset, computed_at FROM meta")
+        return self._calculation.touched(at=naive(at), reached=reached, since=since)
 
     def compute(self, *, at: datetime, ledger_offset: int, full: bool) -> Computed:
-        """Positions, order lines, waterfalls and quantities of the scope at the time `at`.
+        """Positions, order lines and offers of the scope at the time `at`.
 
         Changed listings are appended to `pending`. `full` takes the whole catalogue as its scope,
-        and forgets what is no longer in it.
+        and forgets what is no longer in it; positions that nothing can have moved stay.
         """
+        now = naive(at)
+        before, since = self._db.row("SELECT ledger_offset, computed_at FROM meta")
+        anew = full and (self._positions_old or since is None)
         if full:
-            self._make("blindness", {"at": naive(at)})
-            self._db.execute(
-                "CREATE OR REPLACE TEMP TABLE scope AS"
-                " SELECT sku, NULL::TIMESTAMP AS occurred_at, NULL::TIMESTAMP AS received_at"
-                " FROM (SELECT sku FROM items UNION SELECT sku FROM desired)"
-            )
-        snapshots_came = self._any(f"snapshots WHERE ledger_offset > {self.ledger_offset()}")
-        self._run(at=naive(at), ledger_offset=ledger_offset)
-        self._keep(at=naive(at), ledger_offset=ledger_offset, full=full)
-        if snapshots_came:
-            self._forget(at=naive(at))
+            self._calculation.everything(at=now)
+        self._calculation.rules(at=now)
+        if anew:
+            self._db.run("DELETE FROM stock")
+            self._calculation.positions(at=now, **EVERY_POSITION)
+        else:
+            self._calculation.positions(at=now, reached=before, since=since or now)
+        self._calculation.keep_positions(all_of_them=anew)
+        self._calculation.offers(at=now)
+        self._calculation.make("later_moments", {"at": now})
+        self._keep(at=now, ledger_offset=ledger_offset, full=full)
+        if self._db.any("snapshots WHERE ledger_offset > $before", {"before": before}):
+            self._calculation.forget(at=now)
+        self._positions_old = self._listings_old = False
+        self._explained = anew
+        changed = "SELECT channel, count(*) FROM changes GROUP BY channel ORDER BY channel"
         return Computed(
             at=at,
             ledger_offset=ledger_offset,
             full=full,
-            skus=self._count("scope"),
-            positions=self._count("balances"),
-            rows=self._count("waterfall"),
-            changed=dict(
-                self._db.execute(
-                    "SELECT channel, count(*) FROM changes GROUP BY channel ORDER BY channel"
-                ).fetchall()
-            ),
+            skus=self._db.count("scope"),
+            positions=self._db.count("balances"),
+            rows=self._db.count("offers_now"),
+            changed=dict(self._db.rows(changed)),
             next_wakeup=self.next_wakeup(),
         )
 
@@ -209,7 +231,7 @@ class Engine:
 
     def ledger_offset(self) -> int:
         """The offset up to which everything is computed."""
-        return int(self._one("SELECT ledger_offset FROM meta")[0])
+        return int(self._db.row("SELECT ledger_offset FROM meta")[0])
 
     def pending(self) -> pa.Table:
         """Listings whose quantity changed and which the outbox may not have yet, oldest first.
@@ -217,45 +239,59 @@ class Engine:
         channel, bucket, bucket_external, external_id, sku string; units_milli, desired_milli,
         ledger_offset int64; occurred_at, received_at timestamp[us, UTC]; listed bool.
         """
-        return self._table(
+        return self._db.table(
             "SELECT * FROM pending ORDER BY ledger_offset, channel, bucket, external_id"
         )
 
     def clear_pending(self) -> None:
         """Forgets what the outbox has taken."""
-        self._db.execute("DELETE FROM pending")
+        self._db.run("DELETE FROM pending")
 
     def next_wakeup(self) -> datetime | None:
         """The next moment at which time alone changes a number."""
-        due = self._one("SELECT min(due_at) FROM wakeups")[0]
+        [due] = self._db.row(
+            "SELECT least((SELECT min(due_at) FROM wakeups), (SELECT min(date) FROM"
+            " (SELECT from_at AS date FROM rules UNION ALL SELECT until_at FROM rules)"
+            " WHERE date > (SELECT computed_at FROM meta)))"
+        )
         return None if due is None else aware(due)
 
     def positions(self) -> pa.Table:
         """One row a sku and location: six states in thousandths, and the time of each snapshot."""
-        return self._table("SELECT * FROM positions ORDER BY sku, location")
+        self._explain_everything()
+        return self._db.table("SELECT * FROM balances ORDER BY sku, location")
+
+    def position_count(self) -> int:
+        """How many positions there are."""
+        places = "SELECT coalesce(sum(len(location_nos)), 0) FROM stock"
+        return int(self._db.row(places)[0])
 
     def order_lines(self) -> pa.Table:
         """One row a (system, order_id, line_id, component): every term of SEMANTICS §5."""
-        return self._table("SELECT * FROM order_lines ORDER BY system, order_id, line_id, sku")
+        self._explain_everything()
+        return self._db.table("SELECT * FROM line_units ORDER BY system, order_id, line_id, sku")
 
     def ats(self) -> pa.Table:
         """One row a channel, bucket and sku: every term of SEMANTICS §6 and the rules that won."""
-        return self._table("SELECT * FROM ats ORDER BY channel, bucket, sku")
+        return self._ats("true", {})
 
     def desired(self) -> pa.Table:
         """One row a listing: `desired_milli` in thousandths of the channel's unit."""
-        return self._table("SELECT * FROM desired ORDER BY channel, bucket, external_id")
+        self._calculation.list_everything()
+        return self._db.table(
+            f"SELECT {DESIRED} FROM quantities ORDER BY channel, bucket, external_id"
+        )
 
     def explain(self, sku: str, channel: str | None = None) -> list[dict[str, Any]]:
         """The waterfall of one sku, a dict a bucket, with the terms of each of its locations."""
-        rows: list[dict[str, Any]] = self._table(
-            "SELECT * FROM ats WHERE sku = $sku AND ($channel IS NULL OR channel = $channel)"
-            " ORDER BY channel, bucket",
+        rows: list[dict[str, Any]] = self._ats(
+            "sku = $sku AND ($channel IS NULL OR channel = $channel)",
             {"sku": sku, "channel": channel},
         ).to_pylist()
         for row in rows:
-            row["locations"] = self._table(
-                "SELECT p.* FROM positions p JOIN bucket_locations f USING (location)"
+            row["locations"] = self._db.table(
+                "SELECT p.* FROM balances p"
+                " JOIN bucket_locations f USING (location)"
                 " WHERE p.sku = $sku AND f.channel = $channel AND f.bucket = $bucket"
                 " ORDER BY location",
                 {"sku": sku, "channel": row["channel"], "bucket": row["bucket"]},
@@ -266,121 +302,81 @@ class Engine:
 
     def _prepare(self) -> None:
         fingerprint = _fingerprint()
-        exists = self._one(
-            "SELECT count(*) FROM information_schema.tables WHERE table_name = 'meta'"
-        )[0]
-        if exists:
-            if self._one("SELECT fingerprint FROM meta")[0] != fingerprint:
+        try:
+            [kept] = self._db.row("SELECT fingerprint FROM meta")
+        except duckdb.CatalogException:
+            self._create(fingerprint)
+        else:
+            if kept != fingerprint:
                 raise DerivedOutdated(
                     "the computed tables were made by another version of the calculation",
                     hint="run `inventory-pipeline rebuild`: it makes them again from the ledger.",
                 )
-        else:
-            with self.transaction():
-                for statement in ddl():
-                    self._db.execute(statement)
-                self._db.execute(
-                    "INSERT INTO meta (fingerprint, ledger_offset) VALUES (?, 0)", [fingerprint]
-                )
-                self._shape_tables()
-        self._shapes = dict(self._db.execute("SELECT model, columns FROM shapes").fetchall())
+        self._db.read_shapes()
 
-    def _shape_tables(self) -> None:
-        """A table has the columns of the SELECT that fills it: run once over nothing."""
-        nothing = datetime(1970, 1, 1)  # noqa: DTZ001 — inside, times are UTC without a zone
-        self._make("blindness", {"at": nothing})
-        self._db.execute(
-            "CREATE OR REPLACE TEMP TABLE scope"
-            " (sku VARCHAR, occurred_at TIMESTAMP, received_at TIMESTAMP)"
-        )
-        self._run(at=nothing, ledger_offset=0)
-        for model, table in KEPT.items():
-            extra = f", {_stamp()}" if table == "ats" else ""
-            self._db.execute(
-                f"CREATE TABLE {table} AS SELECT m.*{extra} FROM {model} m CROSS JOIN meta LIMIT 0",
+    def _create(self, fingerprint: str) -> None:
+        with self.transaction():
+            for statement in ddl():
+                self._db.run(statement)
+            self._db.run(
+                "INSERT INTO meta (fingerprint, ledger_offset) VALUES (?, 0)", [fingerprint]
             )
-        names = ", ".join(f"'{name}'" for name in models())
-        self._db.execute(
-            "INSERT INTO shapes SELECT table_name,"
-            " string_agg(column_name || ' ' || data_type, ', ' ORDER BY column_index)"
-            f" FROM duckdb_columns() WHERE table_name IN ({names}) GROUP BY table_name"
-        )
-
-    def _run(self, *, at: datetime, ledger_offset: int) -> None:
-        parameters = {"at": at, "ledger_offset": ledger_offset}
-        for name in models():
-            if name in BEFORE_SCOPE or name in FORGOTTEN:
-                continue
-            self._make(name, parameters)
-            if name == "bundle_pools":
-                # Bundles take the same steps 3 and 4 with their own rules.
-                self._db.execute("INSERT INTO pools BY NAME SELECT * FROM bundle_pools")
-                self._make("after_protect", parameters)
-
-    def _make(self, name: str, parameters: Mapping[str, Any]) -> None:
-        model = models()[name]
-        if name in self._shapes and model.empty_unless and not self._any(model.empty_unless):
-            self._db.execute(f"CREATE OR REPLACE TEMP TABLE {name} ({self._shapes[name]})")
-            return
-        bound = {key: parameters[key] for key in model.parameters}
-        self._db.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {model.sql}", bound)
 
     def _keep(self, *, at: datetime, ledger_offset: int, full: bool) -> None:
-        forget = "" if full else " WHERE sku IN (SELECT sku FROM scope)"
-        self._db.execute("UPDATE meta SET ledger_offset = ?, computed_at = ?", [ledger_offset, at])
-        for model, table in KEPT.items():
-            self._db.execute(f"DELETE FROM {table}{forget}")
-            extra = f", {_stamp()}" if table == "ats" else ""
-            self._db.execute(
-                f"INSERT INTO {table} BY NAME SELECT m.*{extra} FROM {model} m CROSS JOIN meta"
-            )
+        self._calculation.make("offer_rows", {})
+        if not (full and self._listings_old):
+            self._calculation.compare_offers()
+        scope = "SELECT item_no FROM scope"
+        self._db.run("DELETE FROM offers" + ("" if full else f" WHERE item_no IN ({scope})"))
+        self._db.run("INSERT INTO offers BY NAME SELECT * FROM offer_rows")
+        if full and self._listings_old:
+            self._calculation.list_everything()
+        self._calculation.changes(ledger_offset=ledger_offset, relisted=full and self._listings_old)
+        self._db.run("UPDATE meta SET ledger_offset = ?, computed_at = ?", [ledger_offset, at])
         # One row a listing: the newest quantity is the only one worth sending.
-        self._db.execute(
+        self._db.run(
             "DELETE FROM pending p USING changes c WHERE p.channel = c.channel"
             " AND p.bucket = c.bucket AND p.external_id = c.external_id"
         )
-        self._db.execute("INSERT INTO pending BY NAME SELECT * FROM changes")
-        self._db.execute(f"DELETE FROM desired{forget}")
-        self._db.execute("INSERT INTO desired BY NAME SELECT * FROM quantities")
-        self._db.execute(f"DELETE FROM wakeups{forget}")
-        self._db.execute("INSERT INTO wakeups BY NAME SELECT * FROM later_moments")
-        self._db.execute("DELETE FROM last_blindness")
-        self._db.execute(
-            "INSERT INTO last_blindness SELECT channel, bucket, quarters FROM blindness"
+        self._db.run("INSERT INTO pending BY NAME SELECT * FROM changes")
+        self._db.run(
+            "DELETE FROM wakeups" + ("" if full else " WHERE sku IN (SELECT sku FROM scope)")
+        )
+        self._db.run("INSERT INTO wakeups BY NAME SELECT * FROM later_moments")
+        self._db.run("DELETE FROM last_blindness")
+        self._db.run("INSERT INTO last_blindness SELECT channel, bucket, quarters FROM blindness")
+        self._db.keep_shapes()
+
+    def _ats(self, where: str, parameters: Mapping[str, Any]) -> pa.Table:
+        self._explain_everything()
+        return self._db.table(
+            f"SELECT a.*, {_stamp()} FROM ({models()['ats'].statement}) a CROSS JOIN meta"
+            f" WHERE {where} ORDER BY channel, bucket, sku",
+            parameters,
         )
 
-    def _forget(self, *, at: datetime) -> None:
-        """Deletes what newer snapshots say again, so that the store does not grow with each."""
-        for name, table in FORGOTTEN.items():
-            self._make(name, {"at": at})
-            keys = ["system", "as_of", "source", "location", *(["sku"] if table == "cells" else [])]
-            same = " AND ".join(f"t.{key} = f.{key}" for key in keys)
-            self._db.execute(f"DELETE FROM {table} t USING {name} f WHERE {same}")
+    def _explain_everything(self) -> None:
+        """The terms of the whole catalogue as of the last run, beside the quantities it left."""
+        if self._explained:
+            return
+        [at] = self._db.row("SELECT coalesce(computed_at, TIMESTAMP '1970-01-01') FROM meta")
+        self._calculation.everything(at=at)
+        self._calculation.rules(at=at)
+        self._calculation.positions(at=at, **EVERY_POSITION)
+        self._calculation.offers(at=at)
+        self._explained = True
 
-    def _insert(self, table: str, rows: pa.Table) -> None:
-        self._db.register("incoming_rows", rows)
-        self._db.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
-        self._db.unregister("incoming_rows")
 
-    def _one(self, sql: str) -> tuple[Any, ...]:
-        # All of it: a result that is not read to its end keeps the connection busy.
-        [row] = self._db.execute(sql).fetchall()
-        return tuple(row)
-
-    def _any(self, source: str) -> bool:
-        return bool(self._one(f"SELECT EXISTS (SELECT 1 FROM {source})")[0])
-
-    def _count(self, table: str) -> int:
-        return int(self._one(f"SELECT count(*) FROM {table}")[0])
-
-    def _table(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
-        return with_zone(self._db.sql(sql, params=dict(parameters or {})).to_arrow_table())
+def quoted(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _stamp() -> str:
     return ", ".join(f"meta.{column}" for column in ATS_STAMP)
 
 
+@cache
 def _fingerprint() -> str:
     text = "\n".join([str(SCHEMA_VERSION), *ddl(), *(model.sql for model in models().values())])
     return hashlib.sha256(text.encode()).hexdigest()

@@ -37,7 +37,7 @@ def policy_tables(hub: Hub) -> dict[str, pa.Table]:
             }
             for item in hub.catalog.items.values()
         ],
-        "explosion": list(_explosion(hub.catalog)),
+        "components": list(_components(hub.catalog)),
         "channels": [
             {"channel": c.id, "mode": str(c.mode), "step_milli": _step_milli(c.decimals)}
             for c in hub.channels.values()
@@ -109,13 +109,12 @@ def _owners_at(hub: Hub, location: str) -> Row:
     }
 
 
-def _explosion(catalog: Catalog) -> Iterator[Row]:
+def _components(catalog: Catalog) -> Iterator[Row]:
     parts: dict[str, list[tuple[str, Decimal]]] = {}
     for part in catalog.parts:
         parts.setdefault(part.bundle_sku, []).append((part.component_sku, part.quantity))
     for item in catalog.items.values():
         if item.kind == "simple":
-            yield {"sku": item.sku, "component": item.sku, "quantity_milli": 1000}
             continue
         for component, quantity in _flattened(item.sku, parts, ()).items():
             where = f"catalog/bundles.csv: {component} in one {item.sku}"

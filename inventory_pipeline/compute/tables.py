@@ -7,7 +7,7 @@ are UTC without a zone inside DuckDB, so that no extension is needed to add a du
 import pyarrow as pa
 
 # Another number here means: the file was made by another version, and is made again.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 STATES = ("on_hand", "damaged", "quality_control", "committed", "reserved", "incoming")
 
@@ -59,13 +59,13 @@ SOURCES = {
         "source": "VARCHAR",
         "complete": "BOOLEAN",
     },
-    # One row a snapshot, sku and location; a null state means: its value stays.
+    # One row a snapshot, item and location; a null state means: its value stays.
     "cells": {
         "ledger_offset": "BIGINT",
         "system": "VARCHAR",
         "as_of": "TIMESTAMP",
         "source": "VARCHAR",
-        "sku": "VARCHAR",
+        "item_no": "INTEGER",
         "location": "VARCHAR",
         **_STATE_MILLI,
     },
@@ -80,7 +80,14 @@ SOURCES = {
     },
 }
 
-# What a run leaves behind beside the tables that are shaped by their SELECT (`MODELLED`).
+# Numbers for names, given once and never again: stock is kept as lists by the number of a location.
+NUMBERS = {
+    "item_numbers": {"sku": "VARCHAR", "item_no": "INTEGER"},
+    "locations": {"location": "VARCHAR", "location_no": "BIGINT"},
+    "bucket_numbers": {"channel": "VARCHAR", "bucket": "VARCHAR", "bucket_no": "SMALLINT"},
+}
+
+# What a run leaves behind.
 STATE = {
     "meta": {
         "fingerprint": "VARCHAR",
@@ -90,20 +97,25 @@ STATE = {
         "mapping_version": "INTEGER",
         "policy_hash": "VARCHAR",
         "catalog_hash": "VARCHAR",
+        "ruled_at": "TIMESTAMP",
+    },
+    # Positions, one row an item: element n of a list is location n (41_stock_rows).
+    "stock": {
+        "item_no": "INTEGER",
+        "net_milli": "BIGINT[]",
+        "location_nos": "BIGINT[]",
+    },
+    # Goods on their way, where there are any.
+    "expected": {"item_no": "INTEGER", "location": "VARCHAR", "incoming_milli": "BIGINT"},
+    # What each bucket may sell of each item, in thousandths of the base unit: one row an item.
+    "offers": {
+        "item_no": "INTEGER",
+        "buckets": "STRUCT(bucket_no SMALLINT, available_milli BIGINT)[]",
     },
     # The columns of each model, so that one that would be empty need not be run.
     "shapes": {"model": "VARCHAR", "columns": "VARCHAR"},
     "wakeups": {"due_at": "TIMESTAMP", "sku": "VARCHAR"},
     "last_blindness": {"channel": "VARCHAR", "bucket": "VARCHAR", "quarters": "BIGINT"},
-    "desired": {
-        "channel": "VARCHAR",
-        "bucket": "VARCHAR",
-        "bucket_external": "VARCHAR",
-        "external_id": "VARCHAR",
-        "sku": "VARCHAR",
-        "units_milli": "BIGINT",
-        "desired_milli": "BIGINT",
-    },
     "pending": {
         "channel": "VARCHAR",
         "bucket": "VARCHAR",
@@ -128,15 +140,17 @@ POLICY = {
         **{f"{state}_lag_us": "BIGINT" for state in STATES},
     },
     "items": {
+        "item_no": "INTEGER",
         "sku": "VARCHAR",
         "kind": "VARCHAR",
         "step_milli": "BIGINT",
         "profile": "INTEGER",
     },
-    # A simple item contains itself once; a bundle its parts, nested ones flattened.
-    "explosion": {"sku": "VARCHAR", "component": "VARCHAR", "quantity_milli": "BIGINT"},
+    # What bundles are made of, nested ones flattened.
+    "components": {"sku": "VARCHAR", "component": "VARCHAR", "quantity_milli": "BIGINT"},
     "channels": {"channel": "VARCHAR", "mode": "VARCHAR", "step_milli": "BIGINT"},
     "buckets": {
+        "bucket_no": "SMALLINT",
         "channel": "VARCHAR",
         "bucket": "VARCHAR",
         "bucket_external": "VARCHAR",
@@ -145,6 +159,7 @@ POLICY = {
     "bucket_locations": {"channel": "VARCHAR", "bucket": "VARCHAR", "location": "VARCHAR"},
     "listings": {
         "channel": "VARCHAR",
+        "item_no": "INTEGER",
         "sku": "VARCHAR",
         "external_id": "VARCHAR",
         "units_milli": "BIGINT",
@@ -185,18 +200,29 @@ POLICY = {
 }
 
 
+# Which numbers a policy table takes in beside its own names.
+NUMBERED = {
+    "items": ("item_numbers", ("sku",)),
+    "listings": ("item_numbers", ("sku",)),
+    "buckets": ("bucket_numbers", ("channel", "bucket")),
+}
+_GIVEN = ("item_no", "bucket_no")
+
+
 def ddl() -> list[str]:
     """One CREATE TABLE a table; what is shaped by its SELECT is created by the first run."""
-    tables = {**SOURCES, **STATE, **POLICY}
+    tables = {**SOURCES, **NUMBERS, **STATE, **POLICY}
     return [f"CREATE TABLE {name} ({_columns(types)})" for name, types in tables.items()]
 
 
 def arrow_schema(name: str) -> pa.Schema:
-    """The Arrow schema of a policy table; times without a zone, as they are stored."""
+    """The Arrow schema of a policy table without given numbers; times without a zone."""
     arrow = {
         **_ARROW,
         "TIMESTAMP": pa.timestamp("us"),
         "BOOLEAN": pa.bool_(),
         "INTEGER": pa.int32(),
     }
-    return pa.schema([(column, arrow[kind]) for column, kind in POLICY[name].items()])
+    return pa.schema(
+        [(column, arrow[kind]) for column, kind in POLICY[name].items() if column not in _GIVEN]
+    )

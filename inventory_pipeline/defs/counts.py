@@ -49,6 +49,6 @@ def count_numbers(ctx: "HubContext") -> Numbers:
     with derived(ctx) as engine:
         return Numbers(
             ledger_offset=engine.ledger_offset(),
-            positions=engine.positions().num_rows,
+            positions=engine.position_count(),
             ats=ats,
         )

@@ -22,7 +22,7 @@ COLUMN_LINEAGE = "dagster/column_lineage"
 Lineage = Mapping[str, Mapping[str, list[list[str]]]]
 
 # Which table of sql/ holds the columns of which group of assets.
-MODELS = {"positions": "balances", "ats": "waterfall", "push": "changes"}
+MODELS = {"positions": "balances", "ats": "ats", "push": "changes"}
 COLUMNS = {"positions": columns.POSITIONS, "ats": columns.ATS, "push": columns.PUSH}
 # Columns of the outbox that are named otherwise where they are computed.
 RENAMED = {"desired_offset": "ledger_offset"}
@@ -33,7 +33,7 @@ ENDS = {
     "sweeps": "landing",
     "snapshots": "landing",
     "balances": "positions",
-    "waterfall": "ats",
+    "offers_now": "ats",
 }
 LANDED = {f"{state}_milli": str(state) for state in State}
 
@@ -97,7 +97,10 @@ def _named(found: "frozenset[tuple[str, str]]") -> list[list[str]]:
         for table, name in found
         if table in ENDS
     }
-    known = {"landing": {name for name, _, _ in columns.LANDING}}
+    known = {
+        "landing": {name for name, _, _ in columns.LANDING},
+        "ats": {name for name, _, _ in columns.ATS},
+    }
     return [
         [group, name] for group, name in sorted(named) if group not in known or name in known[group]
     ]

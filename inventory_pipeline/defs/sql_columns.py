@@ -14,8 +14,8 @@ class Column(NamedTuple):
     name: str
 
 
-# Filled by a second file as well (compute/engine.py): bundles take the same steps.
-ALSO_FROM = {"pools": "bundle_pools"}
+# Tables that outlast a run, and the model whose rows they are (compute/calculation.py).
+KEPT_FROM = {"stock": "stock_rows", "expected": "balances"}
 DIALECT = "duckdb"
 
 Edges = Mapping[Column, frozenset[Column]]
@@ -42,10 +42,10 @@ def sources(column: Column, *, stop: Iterable[str]) -> frozenset[Column]:
 @cache
 def direct_sources() -> Edges:
     """One step: each column that a file of sql/ makes, and the columns that it reads for it."""
-    from inventory_pipeline.compute.tables import POLICY, SOURCES, STATE
+    from inventory_pipeline.compute.tables import NUMBERS, POLICY, SOURCES, STATE
 
     schema: dict[str, dict[str, str]] = {
-        name: dict(columns) for name, columns in {**SOURCES, **STATE, **POLICY}.items()
+        name: dict(columns) for name, columns in {**SOURCES, **NUMBERS, **STATE, **POLICY}.items()
     }
     edges: dict[Column, frozenset[Column]] = {}
     for name, model in models().items():
@@ -53,9 +53,9 @@ def direct_sources() -> Edges:
         schema[name] = dict.fromkeys(reader.columns, "VARCHAR")
         for column in reader.columns:
             edges[Column(name, column)] = reader.sources(column)
-    for table, other in ALSO_FROM.items():
-        for edge in [edge for edge in edges if edge.table == table]:
-            edges[edge] |= {Column(other, edge.name)}
+    for table, made_by in KEPT_FROM.items():
+        for kept in schema[table]:
+            edges[Column(table, kept)] = frozenset({Column(made_by, kept)})
     return edges
 
 

@@ -1,6 +1,6 @@
 -- Which items a batch can have changed: the scope of an incremental run (SEMANTICS §3 to §6).
--- In: events, cells, sweeps, positions, wakeups, explosion,
--- blindness, last_blindness, rules, rule_profiles, items; $reached (offset of the last run), $at.
+-- In: events, cells, sweeps, stock, locations, wakeups, components, blindness, last_blindness, rules,
+-- rule_profiles, items, item_numbers; $reached (offset of the last run), $since (its time), $at.
 -- Out: sku, with the times of the newest event that touched it (null where none did).
 WITH arrived AS (
     SELECT * FROM events WHERE ledger_offset > $reached
@@ -23,16 +23,25 @@ by_event AS (
     SELECT sku, ledger_offset, occurred_at, received_at FROM by_reservation
 ),
 by_snapshot AS (
-    SELECT sku FROM cells WHERE ledger_offset > $reached
+    SELECT item_no FROM cells WHERE ledger_offset > $reached
     UNION
     -- A complete snapshot says 0 of what it leaves out.
-    SELECT p.sku
-    FROM positions p
-    JOIN sweeps s ON s.location = p.location
+    SELECT k.item_no
+    FROM sweeps s
+    JOIN locations l ON l.location = s.location
+    JOIN stock k ON list_contains(k.location_nos, l.location_no)
     WHERE s.ledger_offset > $reached
 ),
 by_time AS (
     SELECT sku FROM wakeups WHERE due_at <= $at
+),
+-- A rule began or ended.
+by_rule AS (
+    SELECT i.sku
+    FROM rules r
+    JOIN rule_profiles p ON p.rule_no = r.rule_no
+    JOIN items i ON i.profile = p.profile
+    WHERE (r.from_at > $since AND r.from_at <= $at) OR (r.until_at > $since AND r.until_at <= $at)
 ),
 -- An owner that was heard again makes every auto buffer that waits for it smaller.
 by_blindness AS (
@@ -49,27 +58,32 @@ by_blindness AS (
 touched AS (
     SELECT sku, ledger_offset, occurred_at, received_at FROM by_event WHERE sku IS NOT NULL
     UNION ALL
-    SELECT sku, NULL, NULL, NULL FROM by_snapshot
+    SELECT n.sku, NULL, NULL, NULL
+    FROM by_snapshot b JOIN item_numbers n ON n.item_no = b.item_no
+    UNION ALL
+    SELECT sku, NULL, NULL, NULL FROM by_rule
     UNION ALL
     SELECT sku, NULL, NULL, NULL FROM by_time
     UNION ALL
     SELECT sku, NULL, NULL, NULL FROM by_blindness
 ),
-components AS (
-    SELECT x.component AS sku, t.ledger_offset, t.occurred_at, t.received_at
-    FROM touched t JOIN explosion x ON x.sku = t.sku
+-- What each of them is made of; an item that is no bundle is its own only part.
+parts AS (
+    SELECT coalesce(x.component, t.sku) AS sku, t.ledger_offset, t.occurred_at, t.received_at
+    FROM touched t LEFT JOIN components x ON x.sku = t.sku
 ),
--- A simple item contains itself, so this holds the components and every bundle with one of them.
 containing AS (
-    SELECT x.sku, c.ledger_offset, c.occurred_at, c.received_at
-    FROM components c JOIN explosion x ON x.component = c.sku
+    SELECT sku, ledger_offset, occurred_at, received_at FROM parts
+    UNION ALL
+    SELECT x.sku, p.ledger_offset, p.occurred_at, p.received_at
+    FROM parts p JOIN components x ON x.component = p.sku
 ),
 -- A bundle needs all of its components computed, the untouched ones too.
 needed AS (
     SELECT sku, ledger_offset, occurred_at, received_at FROM containing
     UNION ALL
     SELECT x.component, NULL, NULL, NULL
-    FROM containing c JOIN explosion x ON x.sku = c.sku
+    FROM containing c JOIN components x ON x.sku = c.sku
 )
 SELECT
     sku,

@@ -1,5 +1,5 @@
 -- What each order line still promises, per component (SEMANTICS §5).
--- In: happened, order_events, lines, proofs, snapshot_values, owned, explosion, scope.
+-- In: happened, order_events, lines, proofs, snapshot_values, owned, components, scope.
 -- Grain: system, order_id, line_id, sku. Units: thousandths.
 -- Empty unless: lines
 WITH proved_there AS (
@@ -27,12 +27,12 @@ told AS (
     SELECT system, order_id, line_id, sku, 'proved', quantity_milli, true FROM proofs
     UNION ALL
     -- A cancel may leave the item out: it is the line's own.
-    SELECT e.system, e.order_id, e.line_id, x.component, e.type,
-        e.quantity_milli * x.quantity_milli // 1000, false
+    SELECT e.system, e.order_id, e.line_id, coalesce(x.component, l.item), e.type,
+        e.quantity_milli * coalesce(x.quantity_milli, 1000) // 1000, false
     FROM order_events e
     JOIN lines l ON l.system = e.system AND l.order_id = e.order_id AND l.line_id = e.line_id
-    JOIN explosion x ON x.sku = l.item
-    SEMI JOIN scope ON scope.sku = x.component
+    LEFT JOIN components x ON x.sku = l.item
+    SEMI JOIN scope ON scope.sku = coalesce(x.component, l.item)
     WHERE e.type = 'order_cancelled' AND e.item IS NULL AND e.quantity_milli IS NOT NULL
 ),
 summed AS (

@@ -1,6 +1,6 @@
 -- What was sold from each bucket's pool, for auto buffers (SEMANTICS §6): lines placed there or taken
 -- from it without a location, and sales at its tills.
--- In: happened, lines, buckets, bucket_locations, explosion, owned. Grain: one row a sale, bucket and
+-- In: happened, lines, buckets, bucket_locations, owned. Grain: one row a sale, bucket and
 -- item; a bundle's sale is a sale of its components and of the bundle.
 -- Empty unless: rules WHERE auto_factor_millionths IS NOT NULL
 WITH placed AS (

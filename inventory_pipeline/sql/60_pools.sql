@@ -1,43 +1,45 @@
--- Steps 1 and 2 for items that have stock of their own: what lies in a bucket's locations and may be
--- sold (SEMANTICS §6). In: balances, items, bucket_locations, rulebook, unassigned, scope.
--- Grain: channel, bucket, sku. A debt at one place lowers the pool.
-WITH summed AS (
-    SELECT
-        f.channel, f.bucket, p.sku,
-        sum(p.on_hand_milli) AS on_hand_milli,
-        sum(p.damaged_milli) AS damaged_milli,
-        sum(p.quality_control_milli) AS quality_control_milli,
-        sum(p.committed_milli) AS committed_milli,
-        sum(p.reserved_milli) AS reserved_milli
-    FROM balances p
-    JOIN bucket_locations f ON f.location = p.location
-    GROUP BY f.channel, f.bucket, p.sku
+-- Steps 1 and 2: what lies in a bucket's locations and may be sold, less what rules keep back there
+-- (SEMANTICS §6). A debt at one place lowers the pool. The pool of a bundle is made of its components.
+-- In: priced, stock, rulebook, unassigned, bundle_pools. Grain: bucket_no, item_no.
+-- Ephemeral.
+-- Each group of locations is added up once, for all sets of them (compute/location_sums.py).
+WITH grouped AS (
+    SELECT p.item_no, p.profile, p.step_milli, sums_of_groups(k.net_milli) AS by_group
+    FROM priced p
+    JOIN stock k ON k.item_no = p.item_no
 ),
-terms AS (
-    SELECT
-        r.channel, r.bucket, i.sku, i.kind, i.profile, i.step_milli,
-        coalesce(s.on_hand_milli, 0)::BIGINT AS on_hand_milli,
-        coalesce(s.damaged_milli, 0)::BIGINT AS damaged_milli,
-        coalesce(s.quality_control_milli, 0)::BIGINT AS quality_control_milli,
-        coalesce(s.committed_milli, 0)::BIGINT AS committed_milli,
-        coalesce(s.reserved_milli, 0)::BIGINT AS reserved_milli,
-        r.safety_stock_milli,
-        r.location_reserve_milli,
-        coalesce(u.unassigned_milli, 0) AS unassigned_milli,
-        r.network_safety_stock_milli
-    FROM items i
-    SEMI JOIN scope ON scope.sku = i.sku
-    JOIN rulebook r ON r.profile = i.profile
-    LEFT JOIN summed s ON s.channel = r.channel AND s.bucket = r.bucket AND s.sku = i.sku
-    LEFT JOIN unassigned u ON u.channel = r.channel AND u.bucket = r.bucket AND u.sku = i.sku
-    WHERE i.kind = 'simple'
+added AS (
+    SELECT item_no, profile, step_milli, sums_of_sets(by_group) AS by_set FROM grouped
 ),
 sellable AS (
     SELECT
-        *,
-        on_hand_milli - damaged_milli - quality_control_milli - committed_milli - reserved_milli
-            - safety_stock_milli - location_reserve_milli AS sellable_milli
-    FROM terms
+        g.item_no, g.step_milli, r.bucket_no, r.network_safety_stock_milli,
+        r.protects_no, r.protect_milli, r.largest_protect_milli, r.contract_milli,
+        r.exclusive_contract_milli, r.buffer_units_milli, r.buffer_percent_millionths,
+        r.share_millionths, r.backorder_limit_milli, r.preorder_limit_milli, r.cap_milli,
+        r.min_display_milli, r.excluded,
+        g.by_set[r.set_no] - r.safety_stock_milli - r.location_reserve_milli AS sellable_milli
+    FROM added g
+    JOIN rulebook r ON r.profile = g.profile
 )
-SELECT *, sellable_milli - unassigned_milli - network_safety_stock_milli AS pool_milli
-FROM sellable
+SELECT
+    s.item_no, s.step_milli, s.bucket_no,
+    s.protects_no, s.protect_milli, s.largest_protect_milli, s.contract_milli,
+    s.exclusive_contract_milli, s.buffer_units_milli, s.buffer_percent_millionths,
+    s.share_millionths, s.backorder_limit_milli, s.preorder_limit_milli, s.cap_milli,
+    s.min_display_milli, s.excluded,
+    s.sellable_milli,
+    coalesce(u.unassigned_milli, 0) AS unassigned_milli,
+    s.sellable_milli - coalesce(u.unassigned_milli, 0) - s.network_safety_stock_milli AS pool_milli
+FROM sellable s
+LEFT JOIN unassigned u ON u.item_no = s.item_no AND u.bucket_no = s.bucket_no
+UNION ALL
+SELECT
+    b.item_no, b.step_milli, b.bucket_no,
+    r.protects_no, r.protect_milli, r.largest_protect_milli, r.contract_milli,
+    r.exclusive_contract_milli, r.buffer_units_milli, r.buffer_percent_millionths,
+    r.share_millionths, r.backorder_limit_milli, r.preorder_limit_milli, r.cap_milli,
+    r.min_display_milli, r.excluded,
+    NULL, NULL, b.pool_milli
+FROM bundle_pools b
+JOIN rulebook r ON r.profile = b.profile AND r.bucket_no = b.bucket_no

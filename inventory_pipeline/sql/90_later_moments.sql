@@ -1,6 +1,7 @@
 -- Moments at which time alone will change a number of the items in scope (architecture: the hot path).
--- In: events, cells, sweeps, explosion, open_reservations, reference_postings, rules, rule_profiles,
--- rulebook, sales, items, scope; $at. Grain: sku, due_at, after $at.
+-- A rule's own dates are not among them: the next one stands in `rules`.
+-- In: events, cells, sweeps, components, open_reservations, reference_postings, buckets,
+-- rulebook, sales, blindness, scope; $at. Grain: sku, due_at, after $at.
 WITH dated_ahead AS (
     SELECT e.*
     FROM events e WHERE e.occurred_at > $at
@@ -16,36 +17,28 @@ by_event AS (
     JOIN events e ON e.system = d.system AND e.reservation_id = d.reservation_id
 ),
 by_snapshot AS (
-    SELECT as_of AS due_at, sku FROM cells WHERE as_of > $at
+    SELECT c.as_of AS due_at, s.sku
+    FROM cells c JOIN scope s ON s.item_no = c.item_no
+    WHERE c.as_of > $at
     UNION ALL
     SELECT s.as_of, scope.sku FROM sweeps s CROSS JOIN scope WHERE s.as_of > $at
 ),
 by_expiry AS (
     SELECT expires_at AS due_at, sku FROM open_reservations WHERE expires_at > $at
 ),
--- The next date only: that run looks for the one after.
-by_rule AS (
-    SELECT min(d.due_at) AS due_at, p.profile
-    FROM (
-        SELECT rule_no, from_at AS due_at FROM rules WHERE from_at > $at
-        UNION ALL
-        SELECT rule_no, until_at FROM rules WHERE until_at > $at) d
-    JOIN rule_profiles p ON p.rule_no = d.rule_no
-    GROUP BY p.profile
-),
 by_horizon AS (
     SELECT r.expected_at - to_microseconds(b.preorder_horizon_us) AS due_at, r.sku
     FROM reference_postings r
-    JOIN items i ON i.sku = r.sku
+    JOIN scope i ON i.sku = r.sku
     JOIN rulebook b ON b.profile = i.profile
     WHERE r.expected_at IS NOT NULL AND b.preorder_horizon_us IS NOT NULL
 ),
 -- An auto buffer moves when a sale leaves its window and at each quarter of an hour of blindness.
 automatic AS (
-    SELECT DISTINCT i.sku, b.channel, b.bucket, b.buffer_auto_window_us AS window_us
-    FROM items i
-    SEMI JOIN scope ON scope.sku = i.sku
+    SELECT DISTINCT i.sku, k.channel, k.bucket, b.buffer_auto_window_us AS window_us
+    FROM scope i
     JOIN rulebook b ON b.profile = i.profile
+    JOIN buckets k ON k.bucket_no = b.bucket_no
     WHERE b.buffer_auto_window_us IS NOT NULL
 ),
 by_window AS (
@@ -61,11 +54,10 @@ by_blindness AS (
     WHERE b.next_at IS NOT NULL
 ),
 moments AS (
-    SELECT e.due_at, x.component AS sku
-    FROM by_event e JOIN explosion x ON x.sku = e.sku
+    SELECT e.due_at, coalesce(x.component, e.sku) AS sku
+    FROM by_event e LEFT JOIN components x ON x.sku = e.sku
     UNION ALL SELECT due_at, sku FROM by_snapshot
     UNION ALL SELECT due_at, sku FROM by_expiry
-    UNION ALL SELECT r.due_at, i.sku FROM by_rule r JOIN items i ON i.profile = r.profile
     UNION ALL SELECT due_at, sku FROM by_horizon
     UNION ALL SELECT due_at, sku FROM by_window
     UNION ALL SELECT due_at, sku FROM by_blindness

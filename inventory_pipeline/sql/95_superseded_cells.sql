@@ -6,7 +6,7 @@ WITH settled AS (
 ),
 followed AS (
     SELECT
-        system, as_of, source, sku, location,
+        system, as_of, source, item_no, location,
         on_hand_milli, damaged_milli, quality_control_milli, committed_milli, reserved_milli,
         incoming_milli,
         count(on_hand_milli) OVER newer > 0 AS on_hand_again,
@@ -17,10 +17,10 @@ followed AS (
         count(incoming_milli) OVER newer > 0 AS incoming_again
     FROM settled
     WINDOW newer AS (
-        PARTITION BY system, sku, location ORDER BY as_of, source
+        PARTITION BY system, item_no, location ORDER BY as_of, source
         ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)
 )
-SELECT f.system, f.as_of, f.source, f.sku, f.location
+SELECT f.system, f.as_of, f.source, f.item_no, f.location
 FROM followed f
 -- Without its row a complete snapshot would say 0 of the item.
 LEFT JOIN sweeps s

@@ -283,10 +283,11 @@ class Bench:
     folder: Path
 
     def empty(self, hub: Hub) -> None:
-        for table in (*SOURCES, *STATE, "order_lines", "reservations", "positions", "ats"):
+        for table in (*SOURCES, *STATE):
             if table not in ("meta", "shapes"):
-                self.engine._db.execute(f"DELETE FROM {table}")
-        self.engine._db.execute("UPDATE meta SET ledger_offset = 0, policy_version = NULL")
+                self.engine._db.run(f"DELETE FROM {table}")
+        never = "ledger_offset = 0, computed_at = NULL, policy_version = NULL"
+        self.engine._db.run(f"UPDATE meta SET {never}")
         self.engine.load_policy(hub, policy_version=1, mapping_version=1)
 
     def full(self, hub: Hub, entries: Sequence[Any], at: datetime) -> dict[str, list[Any]]:
@@ -350,5 +351,5 @@ def units(milli: int) -> Decimal:
 def open_bench(folder: Path) -> Iterator[Bench]:
     with open_engine(None) as engine:
         # A handful of rows: more threads only wait for each other.
-        engine._db.execute("SET threads = 1")
+        engine._db.run("SET threads = 1")
         yield Bench(engine, folder)

@@ -243,13 +243,15 @@ def test_what_newer_snapshots_say_again_is_forgotten_after_an_hour(engine, tmp_p
     history.snapshot("wms", "07:00", {("A", "dc"): {"on_hand": 3}})
     history.snapshot("wms", "08:00", {("A", "dc"): {"on_hand": 4}})
     start(engine, TWO_ITEMS, history, tmp_path, at="08:10")
-    cells = engine._db.execute("SELECT sku, as_of::VARCHAR FROM cells ORDER BY ALL").fetchall()
+    cells = engine._db.rows(
+        "SELECT sku, as_of::VARCHAR FROM cells JOIN item_numbers USING (item_no) ORDER BY ALL"
+    )
     assert [(sku, as_of[11:16]) for sku, as_of in cells] == [
         ("A", "07:00"),
         ("A", "08:00"),
         ("B", "06:00"),
     ]
-    sweeps = engine._db.execute("SELECT as_of::VARCHAR FROM sweeps").fetchall()
+    sweeps = engine._db.rows("SELECT as_of::VARCHAR FROM sweeps")
     assert [as_of[11:16] for (as_of,) in sweeps] == ["06:30"]
     history.event("wms", "adjusted", "08:20", "B", 1, location="dc")
     follow(engine, history, tmp_path, "08:30")

@@ -1,16 +1,16 @@
 -- Auto buffer: units per hour sold from the pool x hours of blindness x factor (SEMANTICS §6).
--- In: items, rulebook, blindness, sales, scope; $at. Grain: channel, bucket, sku; only where an auto
+-- In: rulebook, buckets, blindness, sales, scope; $at. Grain: bucket_no, item_no; only where an auto
 -- buffer won. Rates are kept as fractions of integers until the one rounding up.
 -- Empty unless: rulebook WHERE buffer_auto_factor_millionths IS NOT NULL
 WITH automatic AS (
     SELECT
-        i.sku, i.step_milli, r.channel, r.bucket,
+        i.item_no, i.sku, i.step_milli, b.bucket_no, b.channel, b.bucket,
         r.buffer_auto_factor_millionths AS factor_millionths,
         r.buffer_auto_max_milli AS max_milli,
         r.buffer_auto_window_us AS window_us
-    FROM items i
-    SEMI JOIN scope ON scope.sku = i.sku
+    FROM scope i
     JOIN rulebook r ON r.profile = i.profile
+    JOIN buckets b ON b.bucket_no = r.bucket_no
     WHERE r.buffer_auto_factor_millionths IS NOT NULL
 ),
 sold AS (
@@ -22,7 +22,7 @@ sold AS (
 ),
 needed AS (
     SELECT
-        a.channel, a.bucket, a.sku, a.step_milli, a.max_milli, b.quarters,
+        a.bucket_no, a.item_no, a.step_milli, a.max_milli, b.quarters,
         coalesce(s.sold_milli, 0)::HUGEINT * coalesce(b.quarters, 0) * 900000000
             * a.factor_millionths AS numerator,
         a.window_us::HUGEINT * 1000000 * a.step_milli AS denominator
@@ -31,9 +31,8 @@ needed AS (
     LEFT JOIN sold s ON s.channel = a.channel AND s.bucket = a.bucket AND s.sku = a.sku
 )
 SELECT
-    channel,
-    bucket,
-    sku,
+    bucket_no,
+    item_no,
     CASE
         -- An owner that was never heard of: as blind as can be.
         WHEN quarters IS NULL THEN max_milli

@@ -1,12 +1,13 @@
 -- One row of rules for each kind of item in each bucket: every number that rules bring into the
 -- waterfall, and the ids of the rules that won (SEMANTICS §6).
--- In: rule_winners, location_terms, claims, buckets, items, scope. Grain: profile, channel, bucket.
+-- In: rule_winners, location_terms, claims, bucket_places, buckets, items. Grain: profile, bucket_no.
+-- Made when rules change.
 WITH profiles AS (
-    SELECT DISTINCT i.profile FROM items i SEMI JOIN scope ON scope.sku = i.sku
+    SELECT DISTINCT profile FROM items
 ),
 winners AS (
     SELECT
-        profile, channel, bucket,
+        b.bucket_no, w.profile,
         max(units_milli) FILTER (slot = 'network_safety_stock') AS network_safety_stock_milli,
         max(rule) FILTER (slot = 'network_safety_stock') AS network_safety_stock_rule,
         max(units_milli) FILTER (slot = 'buffer') AS buffer_units_milli,
@@ -31,26 +32,31 @@ winners AS (
         max(rule) FILTER (slot = 'exclude') AS exclude_rule,
         max(fulfilment) FILTER (slot = 'bundle') AS fulfilment,
         max(rule) FILTER (slot = 'bundle') AS bundle_rule
-    FROM rule_winners
-    WHERE location IS NULL
-    GROUP BY profile, channel, bucket
+    FROM rule_winners w
+    JOIN buckets b ON b.channel = w.channel AND b.bucket = w.bucket
+    WHERE w.location IS NULL
+    GROUP BY b.bucket_no, w.profile
 ),
 kept_back AS (
     SELECT
-        profile, channel, bucket,
+        t.profile, t.bucket_no,
         sum(safety_stock_milli)::BIGINT AS safety_stock_milli,
         string_agg(location || ': ' || safety_stock_rule, ', ' ORDER BY location)
             AS safety_stock_rules,
         sum(location_reserve_milli)::BIGINT AS location_reserve_milli,
         string_agg(location || ': ' || location_reserve_rule, ', ' ORDER BY location)
             AS location_reserve_rules
-    FROM location_terms
-    GROUP BY profile, channel, bucket
+    FROM location_terms t
+    JOIN bucket_places p ON p.bucket_no = t.bucket_no
+    WHERE list_contains(p.location_nos, t.location_no)
+    GROUP BY t.profile, t.bucket_no
 ),
 claimed AS (
     SELECT
-        profile, channel, bucket,
+        profile, bucket_no,
         count(*) FILTER (kind = 'protect' AND NOT own) AS protects,
+        list(units_milli ORDER BY units_milli)
+            FILTER (kind = 'protect' AND NOT own) AS protects_milli,
         (sum(units_milli) FILTER (kind = 'protect' AND NOT own))::BIGINT AS protect_milli,
         max(units_milli) FILTER (kind = 'protect' AND NOT own) AS largest_protect_milli,
         (sum(units_milli) FILTER (kind = 'contract' AND NOT own))::BIGINT AS contract_milli,
@@ -60,12 +66,14 @@ claimed AS (
         string_agg(rule, ', ' ORDER BY rule_no)
             FILTER (kind = 'contract' AND own AND exclusive) AS contract_rules
     FROM claims
-    GROUP BY profile, channel, bucket
+    GROUP BY profile, bucket_no
 )
 SELECT
     p.profile,
-    b.channel,
-    b.bucket,
+    b.bucket_no,
+    b.location_nos,
+    b.set_no,
+    b.view_no,
     coalesce(k.safety_stock_milli, 0) AS safety_stock_milli,
     k.safety_stock_rules,
     coalesce(k.location_reserve_milli, 0) AS location_reserve_milli,
@@ -73,6 +81,10 @@ SELECT
     coalesce(w.network_safety_stock_milli, 0) AS network_safety_stock_milli,
     w.network_safety_stock_rule,
     coalesce(c.protects, 0) AS protects,
+    c.protects_milli,
+    -- Those with the same list of rules to look at one by one share its number.
+    CASE WHEN c.protects > 1 THEN dense_rank() OVER (
+        ORDER BY coalesce(c.protects > 1, false) DESC, c.protects_milli) END AS protects_no,
     coalesce(c.protect_milli, 0) AS protect_milli,
     coalesce(c.largest_protect_milli, 0) AS largest_protect_milli,
     coalesce(c.contract_milli, 0) AS contract_milli,
@@ -98,12 +110,12 @@ SELECT
     w.cap_rule,
     w.min_display_milli,
     w.min_display_rule,
+    w.exclude_rule IS NOT NULL AS excluded,
     w.exclude_rule,
     coalesce(w.fulfilment, 'same_location') AS fulfilment,
     w.bundle_rule
 FROM profiles p
-CROSS JOIN buckets b
-LEFT JOIN winners w ON w.profile = p.profile AND w.channel = b.channel AND w.bucket = b.bucket
-LEFT JOIN kept_back k ON k.profile = p.profile AND k.channel = b.channel AND k.bucket = b.bucket
-LEFT JOIN claimed c ON c.profile = p.profile AND c.channel = b.channel AND c.bucket = b.bucket
-WHERE b.active
+CROSS JOIN bucket_places b
+LEFT JOIN winners w ON w.profile = p.profile AND w.bucket_no = b.bucket_no
+LEFT JOIN kept_back k ON k.profile = p.profile AND k.bucket_no = b.bucket_no
+LEFT JOIN claimed c ON c.profile = p.profile AND c.bucket_no = b.bucket_no

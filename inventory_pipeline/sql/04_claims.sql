@@ -1,12 +1,10 @@
 -- protect and contract rules that concern a bucket: other channels' claims on its pool, and the
 -- channel's own contracts (SEMANTICS §6, steps 3 and 7). These add up; none wins over another.
--- In: rules, rule_profiles, rule_locations, buckets, bucket_locations, items, scope; $at.
--- Grain: profile, channel, bucket, rule.
+-- In: rules, rule_profiles, rule_locations, buckets, bucket_locations; $at.
+-- Grain: profile, bucket_no, rule.
+-- Made when rules change.
 -- Empty unless: rules WHERE slot IN ('protect', 'contract')
-WITH profiles AS (
-    SELECT DISTINCT i.profile FROM items i SEMI JOIN scope ON scope.sku = i.sku
-),
-active AS (
+WITH active AS (
     SELECT * FROM rules
     WHERE slot IN ('protect', 'contract')
       AND (from_at IS NULL OR from_at <= $at) AND (until_at IS NULL OR $at < until_at)
@@ -28,8 +26,7 @@ reach AS (
 )
 SELECT
     r.profile,
-    b.channel,
-    b.bucket,
+    b.bucket_no,
     a.rule_no,
     a.rule,
     a.slot AS kind,
@@ -40,5 +37,4 @@ FROM active a
 JOIN reach ON reach.rule_no = a.rule_no
 JOIN buckets b ON b.channel = reach.channel AND b.bucket = reach.bucket
 JOIN rule_profiles r ON r.rule_no = a.rule_no
-SEMI JOIN profiles ON profiles.profile = r.profile
 WHERE b.active

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -59,15 +60,16 @@ def remembered(run, monkeypatch, pg_url):
 
 
 COMMANDS = (
-    "up", "check", "schema", "rebuild", "reconcile", "status", "serve", "poll", "postgres",
+    "up", "check", "evaluate", "schema", "rebuild", "reconcile", "status", "serve", "poll",
+    "postgres", "why", "quarantine", "quarantine list", "quarantine show", "quarantine release",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_teaches_with_an_example(run, command):
-    status, out, _ = run(command, "--help")
+    status, out, _ = run(*command.split(), "--help")
     assert status == 0
-    assert "Example:" in out
+    assert any(word in out for word in ("Example:", "Examples:", "Start with:"))
 
 
 def test_help_answers_at_once():
@@ -93,7 +95,25 @@ def test_help_imports_nothing_heavy():
 def test_a_good_hub_passes_its_check(run, hub):
     status, out, _ = run("check", hub)
     assert status == 0
-    assert "1 systems, 1 channels" in out
+    assert "acme: 1 system, 1 channel, 0 rules, 1 item. It can be used." in out
+
+
+def test_a_glob_that_finds_nothing_is_a_warning_with_the_place_that_was_looked_at(run, hub):
+    (hub / "landing").mkdir()
+    (hub / "landing" / "stock.csv").write_text("as_of,location,item,on_hand\n")
+    status, out, _ = run("check", hub)
+    assert status == 0
+    [warning] = [line for line in out.splitlines() if line.startswith("warning")]
+    assert warning == (
+        f"warning: hub.yaml: systems.wms.options.events: no file matches 'landing/*.jsonl' in {hub}"
+    )
+    (hub / "landing" / "orders.jsonl").write_text("")
+    assert "warning" not in run("check", hub)[1]
+
+
+def test_an_example_that_was_not_started_yet_is_not_blamed_for_files_that_it_will_bring(run):
+    status, out, _ = run("check", Path(__file__).parents[1] / "examples" / "grocer")
+    assert (status, "warning" in out) == (0, False)
 
 
 def test_everything_wrong_with_a_hub_is_said_at_once_with_file_and_line(run, hub):

@@ -117,6 +117,7 @@ def _check(
     hub = _hub(draft, catalog, folder=folder, policy=policy, files=files)
     if catalog.items:
         _warn_of_unknown_skus(draft.tree, hub, report)
+        _warn_of_stock_kept_of_bundles(draft.tree, hub, report)
     return None if any(f.severity == "error" for f in report.findings()) else hub
 
 
@@ -156,6 +157,21 @@ def _warn_of_unknown_skus(tree: YamlTree, hub: Hub, report: Report) -> None:
             hint = did_you_mean(selector.text, tags)
             message = f"no item has the tag '{selector.text}'{hint}: this matches nothing"
             report.warn(tree.file, tree.line(path), message, text)
+
+
+def _warn_of_stock_kept_of_bundles(tree: YamlTree, hub: Hub, report: Report) -> None:
+    """A bundle has no stock of its own, so there is nothing of it to keep back (SEMANTICS §6)."""
+    for rule in hub.rules:
+        if rule.kind not in {"safety_stock", "location_reserve"}:
+            continue
+        for number, sku in enumerate(rule.skus or ()):
+            item = hub.catalog.items.get(sku)
+            if item is not None and item.kind == "bundle":
+                message = (
+                    f"rule {rule.id}: {sku} is a bundle, which has no stock of its own: "
+                    f"{rule.kind} has no effect on it. Name its components, or use a buffer"
+                )
+                report.warn(tree.file, tree.line(("rules", rule.order, "skus", number)), message)
 
 
 def _sku_selectors(hub: Hub) -> Iterator[tuple[KeyPath, str]]:

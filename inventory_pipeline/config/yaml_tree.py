@@ -79,6 +79,9 @@ def _error_line(error: yaml.YAMLError, text: str) -> int:
 def _problem(error: yaml.YAMLError) -> str:
     # Not str(error): that quotes the line, and a line may hold a secret.
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "syntax error"
+    alias = getattr(error, "context", None) == "while scanning an alias"
+    if alias or problem.startswith("found undefined alias"):
+        return 'a text that begins with * must stand in quotes: "*"'
     return f"{problem}. Look at indentation, quotes and brackets here and just above"
 
 

@@ -128,6 +128,17 @@ class FilesConnector:
         except OSError as error:
             raise self._unreadable(name, error) from error
 
+    def doubts(self) -> Iterator[str]:
+        """Globs that no file matches: not there yet, or a typing error."""
+        for option, patterns in (("snapshots", self._snapshots), ("events", self._events)):
+            where = f"systems.{self.system}.options.{option}"
+            for pattern in patterns:
+                try:
+                    if not self._found([pattern]):
+                        yield f"{where}: no file matches {pattern!r} in {self._folder.resolve()}"
+                except SourceRefused as error:
+                    yield f"{where}: {error}"
+
     def _found(self, patterns: Sequence[str]) -> list[Path]:
         try:
             paths = {p for pattern in patterns for p in self._folder.glob(pattern) if p.is_file()}
@@ -201,17 +212,22 @@ class _Place:
         return found == self.tail
 
 
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number in JSON")
+
+
+_JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_number)
+
+
 def _parse_line(raw: bytes, *, source: str, position: str) -> RawEvent:
-    text = raw.decode("utf-8", "replace").strip().lstrip("\ufeff")
     try:
         if len(raw) > MAX_LINE_BYTES:
             raise ValueError(f"longer than {MAX_LINE_BYTES} bytes")  # noqa: TRY301
-        body = json.loads(
-            raw.decode("utf-8").lstrip("\ufeff"), parse_float=Decimal, parse_constant=_no_number
-        )
+        body = _JSON.decode(raw.decode("utf-8").lstrip("\ufeff"))
         if not isinstance(body, dict):
             raise ValueError(f"not a JSON object but {type(body).__name__}")  # noqa: TRY004, TRY301
     except (ValueError, RecursionError) as error:
+        text = raw.decode("utf-8", "replace").strip().lstrip("\ufeff")
         short = text[:MAX_LINE_BYTES]
         return RawEvent(body=None, source=source, position=position, text=short, error=str(error))
     return RawEvent(body=body, source=source, position=position)
@@ -222,10 +238,6 @@ def _is_object(raw: bytes) -> bool:
     if not raw.rstrip().endswith(b"}"):
         return False
     return _parse_line(raw, source="", position="").body is not None
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _skip_line(file: Any) -> bytes:

@@ -12,6 +12,7 @@ from inventory_pipeline.core.ports import RawSnapshot
 from inventory_pipeline.core.vocabulary import Reason, State
 
 FIRST_ROW = 2  # the header is line 1
+_STATES = tuple(state.value for state in State)
 
 
 def bad_rows(raw: RawSnapshot, system: str, rows: Ints, reasons: Ints) -> Iterator[BadRow]:
@@ -39,17 +40,27 @@ def bad_rows(raw: RawSnapshot, system: str, rows: Ints, reasons: Ints) -> Iterat
 def _why(reason: Reason, raw: dict[str, Any]) -> str:
     """What a person needs to put the row right."""
     item, location = raw.get("item"), raw.get("location")
-    numbers = ", ".join(
-        f"{s.value} {raw[s.value]!r}" for s in State if raw.get(s.value) is not None
-    )
-    said = {
-        Reason.MISSING_KEY: "as_of, location and item are needed",
-        Reason.BAD_TIME: f"as_of {raw.get('as_of')!r} is no time with an offset",
-        Reason.UNKNOWN_LOCATION: f"location {location!r} is not mapped in hub.yaml",
-        Reason.UNKNOWN_ITEM: f"item {item!r} is not mapped in catalog/identifiers.csv",
-        Reason.BUNDLE_HAS_NO_STOCK: f"item {item!r} is a bundle: send its components instead",
-        Reason.BAD_NUMBER: f"one of these is no usable number: {numbers}",
-        Reason.FRACTION_OF_INDIVISIBLE: f"item {item!r} is not divisible so far: {numbers}",
-        Reason.NEGATIVE_QUANTITY: f"only on_hand may be below 0: {numbers}",
-    }
-    return clean(said[reason])
+    match reason:
+        case Reason.MISSING_KEY:
+            said = "as_of, location and item are needed"
+        case Reason.BAD_TIME:
+            said = f"as_of {raw.get('as_of')!r} is no time with an offset"
+        case Reason.UNKNOWN_LOCATION:
+            said = f"location {location!r} is not mapped in hub.yaml"
+        case Reason.UNKNOWN_ITEM:
+            said = f"item {item!r} is not mapped in catalog/identifiers.csv"
+        case Reason.BUNDLE_HAS_NO_STOCK:
+            said = f"item {item!r} is a bundle: send its components instead"
+        case Reason.BAD_NUMBER:
+            said = f"one of these is no usable number: {_numbers(raw)}"
+        case Reason.FRACTION_OF_INDIVISIBLE:
+            said = f"item {item!r} is not divisible so far: {_numbers(raw)}"
+        case Reason.NEGATIVE_QUANTITY:
+            said = f"only on_hand may be below 0: {_numbers(raw)}"
+        case _:
+            raise KeyError(reason)
+    return clean(said)
+
+
+def _numbers(raw: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {raw[name]!r}" for name in _STATES if raw.get(name) is not None)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from inventory_pipeline.config.policy import Hub
-from inventory_pipeline.contracts.mapping import Mapping, Target, mapping_of
+from inventory_pipeline.contracts.mapping import MAX_WHOLE, Mapping, Target, mapping_of
 from inventory_pipeline.contracts.values import (
     BadValue,
     base_milli,
@@ -23,7 +23,7 @@ from inventory_pipeline.contracts.values import (
 )
 from inventory_pipeline.core.ledger import BadRow, LedgerEvent
 from inventory_pipeline.core.ports import RawEvent
-from inventory_pipeline.core.quantities import MAX_DECIMALS, InexactQuantity
+from inventory_pipeline.core.quantities import MAX_DECIMALS, MILLI, InexactQuantity
 from inventory_pipeline.core.vocabulary import Disposition, EventType, Reason
 
 E = EventType
@@ -72,6 +72,8 @@ SHAPES: MappingOf[EventType, Shape] = {
 }
 _LOCATIONS = {"location": "external_location", "to_location": "external_to_location"}
 _TIMES = ("expires_at", "expected_at")
+_TYPES = {type_.value: type_ for type_ in EventType}
+_DISPOSITIONS = frozenset(one.value for one in Disposition)
 
 
 class _Bad(Exception):
@@ -132,10 +134,10 @@ def _checked(mapping: Mapping, raw: RawEvent, received_at: datetime) -> LedgerEv
 
 def _type(body: MappingOf[str, Any]) -> EventType:
     name = _required(body, "type")
-    try:
-        return EventType(name)
-    except ValueError:
-        raise _Bad(Reason.UNKNOWN_TYPE, f"type {name!r} is unknown") from None
+    type_ = _TYPES.get(name)
+    if type_ is None:
+        raise _Bad(Reason.UNKNOWN_TYPE, f"type {name!r} is unknown")
+    return type_
 
 
 def _fields(mapping: Mapping, body: MappingOf[str, Any], shape: Shape) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def _fields(mapping: Mapping, body: MappingOf[str, Any], shape: Shape) -> dict[s
         else:
             found[name] = text
     disposition = found.get("disposition")
-    if disposition is not None and disposition not in set(Disposition):
+    if disposition is not None and disposition not in _DISPOSITIONS:
         raise _Bad(Reason.BAD_VALUE, f"disposition {disposition!r} is unknown")
     return found
 
@@ -201,6 +203,11 @@ def _quantity(body: MappingOf[str, Any], target: Target | None, *, signed: bool)
     value = body.get("quantity")
     if value is None or value == "":
         raise _Bad(Reason.MISSING_KEY, "quantity is missing")
+    # Most are small whole numbers of whole units, exact without decimals; True is no number.
+    small = type(value) is int and -MAX_WHOLE < value < MAX_WHOLE
+    if small and target and target.whole and (signed or value >= 0):
+        milli: int = value * target.whole * MILLI
+        return milli
     try:
         number = parse_number(value)
     except ValueError as error:
@@ -226,6 +233,8 @@ def _required(body: MappingOf[str, Any], name: str) -> str:
 def _text(body: MappingOf[str, Any], name: str) -> str | None:
     """An identifier: text, or a whole number as text; None where absent or blank."""
     value = body.get(name)
+    if type(value) is str and value.isascii() and value.isprintable() and len(value) <= MAX_TEXT:
+        return None if not value or value.isspace() else value  # what nearly all of them are
     if value is None or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, bool) or not isinstance(value, str | int):

@@ -9,17 +9,23 @@ from decimal import Decimal
 from inventory_pipeline.config.policy import Hub, Item
 
 ONE = Decimal(1)
+MAX_WHOLE = 10**6
 MAX_CACHED = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What an external item is: `units` base units in one external unit."""
+    """What an external item is: `units` base units in one external unit.
+
+    `whole` is `units` where that is a whole number of at most MAX_WHOLE, and 0 elsewhere: times a
+    whole number it is exact and needs no decimals.
+    """
 
     sku: str
     units: Decimal
     decimals: int
     bundle: bool
+    whole: int = 0
 
 
 class Mapping:
@@ -49,7 +55,11 @@ class Mapping:
                 None
                 if item is None
                 else Target(
-                    sku=sku, units=units, decimals=item.decimals, bundle=item.kind == "bundle"
+                    sku=sku,
+                    units=units,
+                    decimals=item.decimals,
+                    bundle=item.kind == "bundle",
+                    whole=_whole(units),
                 )
             )
         return self._targets[external_id]
@@ -58,6 +68,11 @@ class Mapping:
         """Our location, or None if nothing maps it."""
         mapped = self._locations.get(external, external)
         return mapped if mapped in self.hub.locations else None
+
+
+def _whole(units: Decimal) -> int:
+    fits = units == units.to_integral_value() and 0 < units <= MAX_WHOLE
+    return int(units) if fits else 0
 
 
 _cached: dict[tuple[int, str], Mapping] = {}

@@ -22,7 +22,7 @@ SHAPE = pa.DataFrameSchema(
     checks=[
         pa.Check(
             lambda frame: bool(set(STATES) & set(frame.columns)),
-            error="no column of a state: " + ", ".join(STATES),
+            error="it has no column of a state, one of " + ", ".join(STATES),
             name="a_state",
         )
     ],
@@ -56,22 +56,28 @@ LANDED = pa.DataFrameSchema(
 
 
 def shape_problems(frame: Any) -> list[str]:
-    """What is wrong with a snapshot's columns; empty if nothing is. Reads no row."""
-    return _problems(SHAPE, frame.head(0))
+    """What is wrong with a snapshot's columns, as sentences; empty if nothing is. Reads no row."""
+    return [_sentence(check, case) for check, case in _problems(SHAPE, frame.head(0))]
 
 
 def landing_problems(frame: Any) -> list[str]:
     """What is wrong with rows that are about to land, at most SHOWN_CASES of a kind."""
-    return _problems(LANDED, frame)
+    return [f"{check}: {case}" for check, case in _problems(LANDED, frame)]
 
 
-def _problems(schema: pa.DataFrameSchema, frame: Any) -> list[str]:
+def _problems(schema: pa.DataFrameSchema, frame: Any) -> list[tuple[str, Any]]:
+    """(the check, the case that failed it)"""
     try:
         schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
-        cases = errors.failure_cases
-        return [
-            f"{case.check}: {case.failure_case}"
-            for case in cases.head(SHOWN_CASES).itertuples(index=False)
-        ]
+        cases = errors.failure_cases.head(SHOWN_CASES)
+        return list(zip(cases["check"], cases["failure_case"], strict=True))
     return []
+
+
+def _sentence(check: str, case: Any) -> str:
+    if check == "column_in_dataframe":
+        return f"the column {case} is missing"
+    if check == "dataframe_column_labels_unique":
+        return f"the column {', '.join(map(str, case))} stands twice"
+    return check

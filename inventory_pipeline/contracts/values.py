@@ -1,9 +1,12 @@
 """Single values of what comes in: numbers, times, texts, and JSON in one spelling."""
 
+import functools
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Context, Decimal, localcontext
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from inventory_pipeline.core.quantities import MAX_UNITS, parse_decimal, to_milli
@@ -15,6 +18,17 @@ MAX_NUMBER_TEXT = 60
 EXACT = Context(prec=4 * MAX_NUMBER_TEXT)
 # Far beyond any quantity, price or id, and well inside what jsonb keeps.
 MAX_DIGITS = 400
+# Whole numbers below this need no look at their digits.
+SHORT = 10**15
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, Decimal):
+        raise TypeError("a number is no text")
+    return str(value)
+
+
+_PRINTED = json.JSONEncoder(sort_keys=True, default=_as_text, ensure_ascii=True)
 
 
 class BadValue(ValueError):
@@ -79,19 +93,24 @@ def canonical(body: dict[str, Any]) -> str:
 
 
 def printable(body: object) -> str:
-    """JSON text of anything, for a person to read; never raises."""
-    try:
-        text = json.dumps(body, sort_keys=True, default=str, ensure_ascii=True)
-    except (ValueError, TypeError, RecursionError):
+    """JSON text of anything, for a person to read; never raises.
+
+    What is JSON reads back as the same values, decimals too: a row that is let in later is the same
+    event as the one that comes again.
+    """
+    spellings: tuple[Callable[[Any], str], ...] = (_PRINTED.encode, lambda it: _spell(it, 0), repr)
+    for spelled in spellings:
         try:
-            text = repr(body)
-        except (ValueError, RecursionError):
-            text = f"<{type(body).__name__} that cannot be shown>"
-    return clean(text)
+            return clean(spelled(body))
+        except (ValueError, TypeError, RecursionError):
+            continue
+    return f"<{type(body).__name__} that cannot be shown>"
 
 
 def clean(text: str) -> str:
     """The text with NUL and half surrogate pairs made visible, so that it can be stored."""
+    if text.isascii() and "\x00" not in text:
+        return text
     return text.replace("\x00", "\\u0000").encode("utf-8", "backslashreplace").decode()
 
 
@@ -105,25 +124,40 @@ def _spell(value: Any, depth: int) -> str:
     if isinstance(value, int | Decimal | float):
         return _spell_number(value)
     if isinstance(value, dict):
-        pairs = sorted((_spell_text(str(k)), _spell(v, depth + 1)) for k, v in value.items())
-        return "{" + ",".join(f"{key}:{text}" for key, text in pairs) + "}"
+        inner = depth + 1
+        if value and inner > MAX_DEPTH:
+            raise BadValue(f"nested deeper than {MAX_DEPTH}")
+        pairs = sorted(
+            [
+                (_spell_key(str(k)), _spell_text(v) if type(v) is str else _spell(v, inner))
+                for k, v in value.items()
+            ]
+        )
+        return "{" + ",".join([f"{key}:{text}" for key, text in pairs]) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(_spell(v, depth + 1) for v in value) + "]"
+        return "[" + ",".join([_spell(v, depth + 1) for v in value]) + "]"
     raise BadValue(f"no JSON value: {type(value).__name__}")
 
 
 def _spell_text(text: str) -> str:
+    spelled = encode_basestring_ascii(text)
+    if "\\u" not in spelled:  # else something beyond ASCII, or what cannot be stored
+        return spelled
     if "\x00" in text:
         raise BadValue("a text holds a NUL character")
     try:
         text.encode()
     except UnicodeEncodeError:
         raise BadValue("a text holds half a surrogate pair") from None
-    return json.dumps(text)
+    return spelled
+
+
+# A feed has few names and many events.
+_spell_key = functools.lru_cache(maxsize=4096)(_spell_text)
 
 
 def _spell_number(value: float | Decimal) -> str:
-    if isinstance(value, int) and abs(value) < 10**15:
+    if isinstance(value, int) and -SHORT < value < SHORT:
         return str(value)
     number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
     if not number.is_finite():

@@ -187,6 +187,14 @@ class Connector(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Doubting(Protocol):
+    """A connector that can say which of its options are allowed and probably not meant."""
+
+    def doubts(self) -> Iterator[str]:
+        """One sentence each: the option, and what is odd about it now."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Something that a person who waits wants to see."""

@@ -1,6 +1,6 @@
 """A hub that is open for work: its policy, its memory, its connectors and its clock."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +9,7 @@ from inventory_pipeline.config.load import catalog_files, load_hub
 from inventory_pipeline.config.policy import Hub
 from inventory_pipeline.connectors import build
 from inventory_pipeline.core.errors import ConfigInvalid, Finding, HubError
-from inventory_pipeline.core.ports import Clock, Connector, Opening, Write
+from inventory_pipeline.core.ports import Clock, Connector, Doubting, Opening, Write
 from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.flow.repeats import Repeats
 from inventory_pipeline.memory import versions
@@ -49,6 +49,8 @@ def open_context(
 ) -> HubContext:
     """Loads the hub folder, migrates the memory, and activates a changed policy or catalogue.
 
+    What a changed catalogue maps otherwise is mapped again (flow/remap.py).
+
     Raises ConfigInvalid with every finding, or PostgresUnavailable.
     """
     hub = load_hub(folder)
@@ -58,18 +60,13 @@ def open_context(
     state.mkdir(parents=True, exist_ok=True)
     migrate(url)
     pg = Postgres(url)
-    with pg.connection() as connection:
-        mapping_version = versions.activate_mapping(
-            connection, content_hash=hub.catalog_hash, files=catalog_files(folder), at=clock()
+    try:
+        policy_version, mapping_version = _activate(
+            pg, hub, folder, state, clock, activated_by=activated_by
         )
-        policy_version = versions.activate_policy(
-            connection,
-            content_hash=hub.policy_hash,
-            content=(folder / "hub.yaml").read_text(encoding="utf-8"),
-            activated_by=activated_by,
-            mapping_version=mapping_version,
-            at=clock(),
-        )
+    except BaseException:
+        pg.close()
+        raise
     return HubContext(
         hub=hub,
         pg=pg,
@@ -79,6 +76,29 @@ def open_context(
         policy_version=policy_version,
         mapping_version=mapping_version,
     )
+
+
+def _activate(
+    pg: Postgres, hub: Hub, folder: Path, state: Path, clock: Clock, *, activated_by: str
+) -> tuple[int, int]:
+    """The versions of hub.yaml and of catalog/ that count from now on."""
+    with pg.connection() as connection:
+        mapping = versions.activate_mapping(
+            connection, content_hash=hub.catalog_hash, files=catalog_files(folder), at=clock()
+        )
+        if mapping.ledger_offset is not None:
+            from inventory_pipeline.flow.remap import remap
+
+            remap(connection, hub, state, mapping, at=clock())
+        policy_version = versions.activate_policy(
+            connection,
+            content_hash=hub.policy_hash,
+            content=(folder / "hub.yaml").read_text(encoding="utf-8"),
+            activated_by=activated_by,
+            mapping_version=mapping.version,
+            at=clock(),
+        )
+    return policy_version, mapping.version
 
 
 def build_connectors(hub: Hub) -> dict[str, Connector]:
@@ -98,11 +118,24 @@ def build_connectors(hub: Hub) -> dict[str, Connector]:
 
 
 def connector_findings(hub: Hub) -> list[Finding]:
-    """What keeps the hub's connectors from being built or from doing what its channels ask."""
+    """What keeps the hub's connectors from being built or from doing what its channels ask; where
+    nothing does, warnings about what they find odd.
+    """
     try:
-        return capability_findings(hub, build_connectors(hub))
+        connectors = build_connectors(hub)
     except HubError as error:
         return [Finding(file="hub.yaml", line=0, message=str(error))]
+    return capability_findings(hub, connectors) or [
+        Finding(file="hub.yaml", line=0, message=doubt, severity="warning")
+        for doubt in doubts(connectors.values())
+    ]
+
+
+def doubts(connectors: Iterable[Connector]) -> Iterator[str]:
+    """What the connectors find odd about their options, as globs that no file matches."""
+    for connector in connectors:
+        if isinstance(connector, Doubting):
+            yield from connector.doubts()
 
 
 def capability_findings(hub: Hub, connectors: Mapping[str, Connector]) -> list[Finding]:

@@ -6,20 +6,29 @@ Postgres transaction upserts them into the outbox and moves the sync cursor; (3)
 transaction empties `pending`. Every cycle repeats (2) first if a predecessor left something.
 """
 
+import logging
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
+
+import duckdb
 
 from inventory_pipeline.compute.engine import Engine
 from inventory_pipeline.core.ports import Progress, Watcher, unwatched
 from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.flow.derived import derived
-from inventory_pipeline.memory import ledger, outbox, sync
+from inventory_pipeline.memory import ledger, outbox, remaps, sync
+from inventory_pipeline.memory.ledger import LandedSnapshot
 from inventory_pipeline.memory.postgres import Connection
 
 # One cycle reads at most this much, so that a backlog is worked off in pieces that show progress.
 MAX_ENTRIES = 50_000
+# Not about what was computed: a database that fails inside refuses every statement after that, the
+# rollback too (FatalException), until it is opened again.
+ENGINE_FAULTS = (duckdb.InternalException, duckdb.FatalException)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +67,16 @@ def run_cycle(ctx: HubContext, epoch: int | None = None) -> CycleReport:
     """Brings positions, ATS and outbox up to the ledger's head (at most MAX_ENTRIES further).
 
     `epoch` fences a drain (memory/sync.py); None for work that any process may repeat. Raises
-    Superseded.
+    Superseded. A fault inside DuckDB itself is met by opening it again, once.
     """
+    try:
+        return _cycle(ctx, epoch)
+    except ENGINE_FAULTS as error:
+        log.warning("DuckDB failed in a cycle, which is repeated with a new engine: %s", error)
+        return _cycle(ctx, epoch)
+
+
+def _cycle(ctx: HubContext, epoch: int | None) -> CycleReport:
     now = ctx.clock()
     with ctx.pg.connection() as connection:
         state = sync.state(connection)
@@ -85,6 +102,8 @@ def _advance(
         # An empty store catches up in one go: numbers of a moment long ago are of no use.
         upto = head if after == 0 else min(head, after + MAX_ENTRIES)
         read = append_entries(ctx, engine, after, upto)
+        # What was withdrawn is in no scope.
+        full = full or read.remapped > 0
         if not full:
             engine.touched(at=now)
         computed = engine.compute(at=now, ledger_offset=upto, full=full)
@@ -114,10 +133,13 @@ def load_policy(ctx: HubContext, engine: Engine) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
-    """How many ledger entries were appended to the derived store."""
+    """How many ledger entries were appended to the derived store; `remapped` of them were there
+    before, as an older catalogue had mapped them.
+    """
 
     events: int
     snapshots: int
+    remapped: int = 0
 
 
 def append_entries(
@@ -130,8 +152,9 @@ def append_entries(
     without_snapshots: frozenset[int] = frozenset(),
 ) -> Appended:
     """Appends ledger entries with after < offset <= upto to the derived store (same
-    transaction).
+    transaction), and again those before that a catalogue among them mapped anew.
     """
+    remapped = _append_again(ctx, engine, after, upto, watch)
     events = snapshots = 0
     for start in range(after, upto, MAX_ENTRIES):
         end = min(upto, start + MAX_ENTRIES)
@@ -141,23 +164,54 @@ def append_entries(
             landed = [
                 snapshot
                 for snapshot in ledger.read_snapshots(connection, start, end)
-                if snapshot.ledger_offset not in without_snapshots
+                if snapshot.snapshot_offset not in without_snapshots
             ]
         for snapshot in landed:
-            engine.append_snapshot(
-                ledger_offset=snapshot.ledger_offset,
-                system=snapshot.system,
-                as_of=snapshot.as_of,
-                complete=snapshot.complete,
-                states=snapshot.states,
-                parquet=ctx.state / snapshot.path,
-                source=snapshot.source,
-            )
+            _append_snapshot(ctx, engine, snapshot)
         if table.num_rows:
             engine.append_events(table)
         events += table.num_rows
         snapshots += len(landed)
-    return Appended(events=events, snapshots=snapshots)
+    return Appended(events=events, snapshots=snapshots, remapped=remapped)
+
+
+def _append_again(ctx: HubContext, engine: Engine, after: int, upto: int, watch: Watcher) -> int:
+    """Replaces what the store holds of entries that were mapped anew; returns how many.
+
+    All snapshots of a touched system come again: the store has forgotten those that newer ones
+    replaced, and under another mapping it may need them.
+    """
+    with ctx.pg.connection() as connection:
+        again = remaps.events_between(connection, after, upto)
+        systems = remaps.systems_between(connection, after, upto)
+        of_systems = remaps.snapshot_offsets(connection, systems, upto=after)
+    if not again and not systems:
+        return 0
+    watch(Progress(step="mapping again", total=len(again) + len(of_systems)))
+    engine.withdraw([*again, *of_systems])
+    for start in range(0, len(again), MAX_ENTRIES):
+        with ctx.pg.connection() as connection:
+            table = ledger.read_entries(connection, again[start : start + MAX_ENTRIES])
+        if table.num_rows:
+            engine.append_events(table)
+    if systems:
+        with ctx.pg.connection() as connection:
+            landed = ledger.read_snapshots(connection, 0, after, systems=systems)
+        for snapshot in landed:
+            _append_snapshot(ctx, engine, snapshot)
+    return len(again) + len(of_systems)
+
+
+def _append_snapshot(ctx: HubContext, engine: Engine, snapshot: LandedSnapshot) -> None:
+    engine.append_snapshot(
+        ledger_offset=snapshot.ledger_offset,
+        system=snapshot.system,
+        as_of=snapshot.as_of,
+        complete=snapshot.complete,
+        states=snapshot.states,
+        parquet=ctx.state / snapshot.path,
+        source=snapshot.source,
+    )
 
 
 def store_pending(ctx: HubContext, engine: Engine, epoch: int | None) -> dict[str, int]:

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from inventory_pipeline.compute.engine import Engine, open_engine
 from inventory_pipeline.compute.tables import EVENTS_SCHEMA
+from inventory_pipeline.config.findings import did_you_mean
 from inventory_pipeline.config.load import load_hub
 from inventory_pipeline.config.policy import Hub, System
 from inventory_pipeline.connectors import build
@@ -28,8 +29,12 @@ from inventory_pipeline.core.ledger import (
     conflicting_duplicate,
 )
 from inventory_pipeline.core.ports import Connector, Cursor, Opening
-from inventory_pipeline.flow.context import external_ids, utc_now
+from inventory_pipeline.flow.context import doubts, external_ids, utc_now
 from inventory_pipeline.flow.land import MAX_PAGES, write_parquet
+from inventory_pipeline.flow.moments import time_of
+
+if TYPE_CHECKING:
+    from inventory_pipeline.flow.told import Told
 
 FILES = "files"
 
@@ -43,6 +48,13 @@ class Evaluation:
     bad: tuple[BadRow, ...]
     rejected: tuple[RejectedSnapshot, ...]
     skipped: tuple[str, ...]  # systems that keep nothing in files
+    missing: tuple[str, ...]  # globs without a file, and owners of which nothing was known yet
+    told: "tuple[Told, ...]"  # of each row, where it was asked for
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether something that the files hold, or should hold, is not in the numbers."""
+        return bool(self.bad or self.rejected or self.missing)
 
 
 @dataclass(slots=True)
@@ -51,18 +63,22 @@ class _Found:
     events: list[LedgerEvent]
     bad: list[BadRow]
     rejected: list[RejectedSnapshot]
+    missing: list[str]
 
 
-def evaluate(folder: Path, *, as_of: str = "", sku: str = "", channel: str = "") -> Evaluation:
+def evaluate(
+    folder: Path, *, as_of: str = "", sku: str = "", channel: str = "", told: bool = False
+) -> Evaluation:
     """Computes the hub at `as_of` (ISO 8601 with an offset; "" means now).
 
-    Only what is dated at or before that moment counts. Raises ConfigInvalid, or HubError for a time
-    without an offset and for an unknown sku or channel.
+    Only what is dated at or before that moment counts. `told` asks for each row's explanation, too.
+    Raises ConfigInvalid, or HubError for a time without an offset and for an unknown sku or
+    channel.
     """
-    at = _moment(as_of)
+    at = time_of(as_of, option="--as-of") if as_of else utc_now()
     hub = load_hub(folder)
     _require_known(hub, sku, channel)
-    found = _Found([], [], [], [])
+    found = _Found([], [], [], [], [])
     read = [system for system in hub.systems.values() if system.connector == FILES]
     for system in read:
         _read(hub, system, at, found)
@@ -73,32 +89,33 @@ def evaluate(folder: Path, *, as_of: str = "", sku: str = "", channel: str = "")
             for row in engine.ats().to_pylist()
             if sku in ("", row["sku"]) and channel in ("", row["channel"])
         ]
+        explained = _told(engine, hub, rows) if told else ()
     return Evaluation(
         at=at,
         rows=rows,
         bad=tuple(found.bad),
         rejected=tuple(found.rejected),
         skipped=tuple(s.id for s in hub.systems.values() if s.connector != FILES),
+        missing=tuple(found.missing),
+        told=explained,
     )
 
 
-def _moment(text: str) -> datetime:
-    if not text:
-        return utc_now()
-    hint = "write it like 2026-03-02T10:00:00Z."
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise HubError(f"--as-of {text} is no time", hint=hint) from error
-    if at.tzinfo is None:
-        raise HubError(f"--as-of {text} has no offset", hint=hint)
-    return at
+def _told(engine: Engine, hub: Hub, rows: Sequence[dict[str, Any]]) -> "tuple[Told, ...]":
+    from inventory_pipeline.flow.told import tell_rows  # what only some ask for is not waited for
+
+    return tuple(tell_rows(engine, hub, rows))
 
 
 def _require_known(hub: Hub, sku: str, channel: str) -> None:
-    for kind, name, known in (("sku", sku, hub.catalog.items), ("channel", channel, hub.channels)):
-        if name and name not in known:
-            raise HubError(f"there is no {kind} {name} in this hub", hint=f"look at {hub.folder}.")
+    if sku and sku not in hub.catalog.items:
+        near = did_you_mean(sku, hub.catalog.items)
+        hint = f"look at {hub.folder / 'catalog' / 'items.csv'}."
+        raise HubError(f"there is no sku {sku} in this hub{near}", hint=hint)
+    if channel and channel not in hub.channels:
+        near = did_you_mean(channel, hub.channels)
+        hint = f"one of: {', '.join(hub.channels)}."
+        raise HubError(f"there is no channel {channel} in this hub{near}", hint=hint)
 
 
 def _read(hub: Hub, system: System, at: datetime, found: _Found) -> None:
@@ -113,6 +130,7 @@ def _read(hub: Hub, system: System, at: datetime, found: _Found) -> None:
         system.connector,
     )
     try:
+        found.missing += doubts([connector])
         _read_snapshots(hub, system, connector, at, found)
         _read_events(hub, system, connector, at, found)
     finally:
@@ -136,6 +154,12 @@ def _read_snapshots(
         else:
             found.snapshots.append(judged)
             found.bad += judged.bad
+    later = [one.as_of for one in checked if one.as_of is not None and one.as_of > at]
+    if system.owns and later and not any(one.system == system.id for one in found.snapshots):
+        found.missing.append(
+            f"{system.id}: nothing was known of it yet at {at.isoformat()}; its first snapshot is "
+            f"of {min(later).isoformat()}"
+        )
 
 
 def _read_events(

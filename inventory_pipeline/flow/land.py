@@ -178,7 +178,7 @@ def _append(
     bad = []
     for system, raw in found.items():
         checked, failed = check_events(ctx.hub, system, raw, ctx.clock())
-        events += _with_channel(ctx, system, checked)
+        events += with_channel(ctx, system, checked)
         bad += failed
     if not events and not bad:
         return IngestCount()
@@ -187,7 +187,7 @@ def _append(
     )
 
 
-def _with_channel(
+def with_channel(
     ctx: HubContext, system: str, events: Sequence[LedgerEvent]
 ) -> Iterable[LedgerEvent]:
     """A shop's orders name no channel: they belong to the one channel that the shop is."""

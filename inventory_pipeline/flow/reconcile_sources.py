@@ -6,7 +6,6 @@ non-owner's observation against the position at the same moment.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow.parquet as pq
@@ -17,21 +16,11 @@ from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.flow.reconcile import ReconcileReport, within_tolerance
 from inventory_pipeline.flow.replay import replayed
 from inventory_pipeline.memory import ledger, variances
+from inventory_pipeline.memory.ledger import LandedSnapshot
 from inventory_pipeline.memory.postgres import Connection
 from inventory_pipeline.memory.variances import Variance
 
 Cell = tuple[str, str, State]  # sku, location, state
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Newest:
-    """The newest accepted snapshot of one system at one set of locations."""
-
-    system: str
-    as_of: datetime
-    ledger_offset: int
-    path: str
-    states: tuple[str, ...]
 
 
 def reconcile_ledger(ctx: HubContext, watch: Watcher = unwatched) -> ReconcileReport:
@@ -75,19 +64,20 @@ def _compare(ctx: HubContext, comparison: str, watch: Watcher) -> ReconcileRepor
     )
 
 
-def _newest_snapshots(connection: Connection) -> list[_Newest]:
-    rows = connection.execute(
-        "SELECT DISTINCT ON (system, feed) system, as_of, ledger_offset, path, states"
-        " FROM hub.snapshots WHERE status = 'accepted'"
-        " ORDER BY system, feed, as_of DESC, ledger_offset DESC"
+def _newest_snapshots(connection: Connection) -> list[LandedSnapshot]:
+    """Of each feed the newest accepted snapshot, as the newest catalogue maps it."""
+    offsets = connection.execute(
+        "SELECT DISTINCT ON (system, feed) ledger_offset FROM hub.snapshots"
+        " WHERE status = 'accepted' ORDER BY system, feed, as_of DESC, ledger_offset DESC"
     )
     return [
-        _Newest(system=s, as_of=at, ledger_offset=offset, path=path, states=tuple(states))
-        for s, at, offset, path, states in rows
+        snapshot
+        for (offset,) in offsets.fetchall()
+        for snapshot in ledger.read_snapshots(connection, offset - 1, offset)
     ]
 
 
-def _cells(ctx: HubContext, snapshot: _Newest, *, owned: bool) -> Iterator[tuple[Cell, int]]:
+def _cells(ctx: HubContext, snapshot: LandedSnapshot, *, owned: bool) -> Iterator[tuple[Cell, int]]:
     """What the snapshot says, summed per cell: of cells that its system owns, or of the others."""
     states = [state for state in OWNED_STATES if state in snapshot.states]
     table = pq.read_table(ctx.state / snapshot.path)
@@ -126,7 +116,13 @@ def _positions(
 
 
 def _variance(
-    ctx: HubContext, comparison: str, snapshot: _Newest, cell: Cell, *, expected: int, found: int
+    ctx: HubContext,
+    comparison: str,
+    snapshot: LandedSnapshot,
+    cell: Cell,
+    *,
+    expected: int,
+    found: int,
 ) -> Variance:
     sku, location, state = cell
     max_age = ctx.hub.systems[snapshot.system].snapshot.max_age

@@ -12,6 +12,16 @@ from typing import Any
 
 from inventory_pipeline.core.errors import PostgresUnavailable
 
+# Room for the parts of the ledger's indexes that every batch touches, and checkpoints far enough
+# apart that a page is not logged whole again and again. Memory is taken as it is used, the log
+# shrinks again. Nothing here trades durability.
+_SETTINGS = """# Written by the hub at each start: ALTER SYSTEM wins over it.
+shared_buffers = 256MB
+max_wal_size = 2GB
+checkpoint_timeout = 15min
+"""
+_SETTINGS_FILE = "hub.conf"
+
 
 def start_embedded(folder: Path) -> str:
     """Starts the server whose data is in `folder` (made if absent) and returns its URL.
@@ -20,7 +30,7 @@ def start_embedded(folder: Path) -> str:
     Raises PostgresUnavailable with the server's own words.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _server(folder, start=True) as server:
+    with _server(folder) as server:
         url: str = server.get_uri()
         return url
 
@@ -29,15 +39,19 @@ def stop_embedded(folder: Path) -> None:
     """Stops it if it runs; everything committed stays."""
     if not (folder / "postmaster.pid").exists():
         return
-    with _server(folder, start=True) as server:
+    with _server(folder) as server:
         server.stop()
 
 
 @contextlib.contextmanager
-def _server(folder: Path, *, start: bool) -> Iterator[Any]:
+def _server(folder: Path) -> Iterator[Any]:
     servers, get_server = _library()
     try:
-        server = get_server(folder, cleanup_mode=None, start=start)
+        server = get_server(folder, cleanup_mode=None, start=False)
+        with server._lock:
+            server.ensure_pgdata_inited()
+            _write_settings(folder)
+        server.start()
         yield server
     except Exception as error:
         log = folder / "log"
@@ -53,6 +67,16 @@ def _server(folder: Path, *, start: bool) -> Iterator[Any]:
         known = servers._instances.pop(folder.resolve(), None)
         if known is not None:
             atexit.unregister(known._cleanup)
+
+
+def _write_settings(folder: Path) -> None:
+    """They count from the server's next start."""
+    (folder / _SETTINGS_FILE).write_text(_SETTINGS, encoding="utf-8")
+    include = f"include_if_exists = '{_SETTINGS_FILE}'"
+    configuration = folder / "postgresql.conf"
+    if include not in configuration.read_text(encoding="utf-8").splitlines():
+        with configuration.open("a", encoding="utf-8") as file:
+            file.write(f"\n{include}\n")
 
 
 @functools.cache

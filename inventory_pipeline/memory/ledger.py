@@ -4,7 +4,8 @@ Every function works inside the caller's transaction. Writers take the counter's
 hold it until they commit, so a reader that sees offset N sees everything below it.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,48 +21,22 @@ from inventory_pipeline.core.ledger import (
     conflicting_duplicate,
 )
 from inventory_pipeline.core.vocabulary import Reason
+from inventory_pipeline.memory.event_lines import EventLines
 from inventory_pipeline.memory.postgres import LEDGER_NOTIFICATION, Connection
 
-_EVENT_COLUMNS = (
-    "system", "event_id", "type", "occurred_at", "received_at", "item", "sku", "quantity_milli",
-    "external_location", "location", "external_to_location", "to_location", "reference", "order_id",
-    "line_id", "reservation_id", "channel", "expires_at", "expected_at", "disposition", "reason",
-    "source", "position", "content_hash", "raw",
-)  # fmt: skip
-_COLUMNS = ", ".join(_EVENT_COLUMNS)
-
-# The same id with the same content is a duplicate; with other content, a conflict; the first stays.
-_APPEND = f"""
-WITH ranked AS (
-    SELECT incoming.*,
-           first_value(content_hash) OVER same_id AS first_hash,
-           row_number() OVER same_id AS copy
-    FROM pg_temp.incoming
-    WINDOW same_id AS (PARTITION BY system, event_id ORDER BY row_no)
-), judged AS (
-    SELECT ranked.*,
-           coalesce(known.content_hash, CASE WHEN copy > 1 THEN first_hash END) AS held_hash
-    FROM ranked
-    LEFT JOIN hub.ledger AS known
-        ON known.kind = 'event' AND known.system = ranked.system
-       AND known.event_id = ranked.event_id
-), inserted AS (
-    INSERT INTO hub.ledger (ledger_offset, kind, mapping_version, {_COLUMNS})
-    SELECT %(head)s + row_number() OVER (ORDER BY row_no), 'event', %(mapping_version)s, {_COLUMNS}
-    FROM judged WHERE held_hash IS NULL
-    RETURNING system
-)
-SELECT system,
-       count(*) FILTER (WHERE held_hash IS NULL),
-       count(*) FILTER (WHERE held_hash = content_hash),
-       coalesce(array_agg(row_no) FILTER (WHERE held_hash <> content_hash), '{{}}')
-FROM judged GROUP BY system
+# The ids are in the index's order: looking them up is one walk along its leaves.
+_KNOWN = """
+SELECT event_id, content_hash FROM hub.ledger
+WHERE event_id = ANY(%(event_ids)s::text[]) AND system = %(system)s
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LandedSnapshot:
-    """An accepted snapshot as the register holds it; `path` is relative to the state folder."""
+    """An accepted snapshot as the register holds it; `path` is relative to the state folder.
+
+    `snapshot_offset` is the snapshot's own offset; `ledger_offset` is later where it is a release.
+    """
 
     ledger_offset: int
     system: str
@@ -70,6 +45,7 @@ class LandedSnapshot:
     states: tuple[str, ...]
     path: str
     source: str
+    snapshot_offset: int
 
 
 def append_events(
@@ -82,23 +58,41 @@ def append_events(
 ) -> IngestCount:
     """Appends what is new, counts duplicates, keeps conflicts and bad rows in quarantine.
 
-    The counter is taken after the rows are with the server and just before the commit that the
-    caller makes; listeners are told at that commit.
+    The counter is taken when the rows are ready to be sent, before the commit that the caller
+    makes; listeners are told at that commit.
     """
-    systems = {event.system for event in events} | {row.system for row in bad}
-    per_system = {system: IngestCount() for system in systems}
+    return append_lines(
+        connection,
+        EventLines.of(events),
+        bad,
+        received_at=received_at,
+        mapping_version=mapping_version,
+    )
+
+
+def append_lines(
+    connection: Connection,
+    lines: EventLines,
+    bad: Sequence[BadRow],
+    *,
+    received_at: datetime,
+    mapping_version: int,
+) -> IngestCount:
+    """As append_events, of events that were made ready before: for whoever has a second thread."""
+    per_system = {row.system: IngestCount() for row in bad}
     kept = list(bad)
     last_offset = None
-    if events:
-        _stage(connection, events)
+    if lines.events:
         head = _lock_counter(connection)
-        parameters = {"head": head, "mapping_version": mapping_version}
-        for system, accepted, duplicates, conflicting in connection.execute(_APPEND, parameters):
-            kept += [conflicting_duplicate(events[number]) for number in conflicting]
-            per_system[system] = IngestCount(
-                accepted=accepted, duplicates=duplicates, conflicting=len(conflicting)
-            )
-        accepted = sum(count.accepted for count in per_system.values())
+        held = _held(connection, lines)
+        _copy(connection, lines, held, head=head, mapping_version=mapping_version)
+        accepted = len(lines.events) - len(held)
+        per_system |= _outcomes(lines, held)
+        kept += [
+            conflicting_duplicate(lines.events[place])
+            for place, same in sorted(held.items())
+            if not same
+        ]
         _advance(connection, accepted)
         last_offset = head + accepted if accepted else None
     for row in quarantine(connection, kept, received_at=received_at):
@@ -106,6 +100,60 @@ def append_events(
             per_system[row.system] += IngestCount(quarantined=1)
     _count(connection, per_system)
     return sum(per_system.values(), IngestCount(last_offset=last_offset))
+
+
+def _held(connection: Connection, lines: EventLines) -> dict[int, bool]:
+    """Places of events whose id came before; True where it came with the same content.
+
+    The first of an id stays: it decides, whether it is in the ledger or earlier in this batch.
+    """
+    events = lines.events
+    held = {place: events[earlier].content_hash for place, earlier in lines.repeats.items()}
+    for system, places in lines.places_of_systems().items():
+        wanted = sorted({lines.event_ids[place] for place in places})
+        rows = connection.execute(_KNOWN, {"system": system, "event_ids": _array(wanted)})
+        known: dict[str, bytes] = dict(rows.fetchall())
+        if known:
+            ids = lines.event_ids
+            held |= {place: known[ids[place]] for place in places if ids[place] in known}
+    return {place: events[place].content_hash == hash_ for place, hash_ in held.items()}
+
+
+def _array(texts: Sequence[str]) -> str:
+    """A text[] as Postgres writes it: several times faster than the driver's own way."""
+    together = '","'.join(texts)
+    if together.count('"') > 2 * (len(texts) - 1) or "\\" in together:
+        together = '","'.join(text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    return '{"' + together + '"}' if texts else "{}"
+
+
+def _copy(
+    connection: Connection,
+    lines: EventLines,
+    held: dict[int, bool],
+    *,
+    head: int,
+    mapping_version: int,
+) -> None:
+    columns = ", ".join(("ledger_offset", "kind", "mapping_version", *lines.columns))
+    with connection.cursor().copy(f"COPY hub.ledger ({columns}) FROM STDIN") as copy:
+        for piece in lines.numbered(held, after=head, mapping_version=mapping_version):
+            copy.write(piece)
+
+
+def _outcomes(lines: EventLines, held: dict[int, bool]) -> dict[str, IngestCount]:
+    """What became of the events of each system."""
+    sent = Counter(lines.systems)
+    same = Counter(lines.systems[place] for place, same in held.items() if same)
+    other = Counter(lines.systems[place] for place, same in held.items() if not same)
+    return {
+        system: IngestCount(
+            accepted=count - same[system] - other[system],
+            duplicates=same[system],
+            conflicting=other[system],
+        )
+        for system, count in sent.items()
+    }
 
 
 def quarantine(
@@ -236,48 +284,200 @@ EVENT_SCHEMA = pa.schema(
 )  # fmt: skip
 
 
-def read_events(connection: Connection, after: int, upto: int) -> pa.Table:
-    """Events with after < ledger_offset <= upto, in order, as EVENT_SCHEMA."""
-    columns = ", ".join(EVENT_SCHEMA.names)
+# Entries that a later catalogue mapped again, each as the newest one up to `mapped_upto` has it.
+_REMAPPED = """
+remapped AS (
+    SELECT DISTINCT ON (ledger_offset) ledger_offset, sku, quantity_milli, held
+    FROM hub.remaps
+    WHERE ledger_offset > %(remapped_after)s AND ledger_offset <= %(upto)s
+      AND (%(mapped_upto)s::bigint IS NULL OR mapping_offset <= %(mapped_upto)s)
+    ORDER BY ledger_offset, mapping_offset DESC
+)
+"""
+# Events of some skus, and every event of the orders and reservations that these name.
+_WANTED = """
+named AS (
+    SELECT l.ledger_offset, l.system, l.order_id, l.reservation_id
+    FROM hub.ledger l
+    WHERE l.kind = 'event' AND l.sku = ANY(%(skus)s) AND l.ledger_offset <= %(upto)s
+      AND NOT EXISTS (SELECT 1 FROM remapped r WHERE r.ledger_offset = l.ledger_offset)
+    UNION ALL
+    SELECT l.ledger_offset, l.system, l.order_id, l.reservation_id
+    FROM remapped r JOIN hub.ledger l ON l.ledger_offset = r.ledger_offset
+    WHERE r.sku = ANY(%(skus)s) AND NOT r.held
+), wanted AS (
+    SELECT ledger_offset FROM named
+    UNION
+    SELECT l.ledger_offset
+    FROM (SELECT DISTINCT order_id FROM named WHERE order_id IS NOT NULL) o
+    JOIN hub.ledger l ON l.order_id = o.order_id
+    UNION
+    SELECT l.ledger_offset
+    FROM (SELECT DISTINCT system, reservation_id FROM named WHERE reservation_id IS NOT NULL) r
+    JOIN hub.ledger l ON l.reservation_id = r.reservation_id AND l.system = r.system
+)
+"""
+_AS_MAPPED = {
+    "sku": "CASE WHEN r.ledger_offset IS NULL THEN l.sku ELSE r.sku END",
+    "quantity_milli": "CASE WHEN r.ledger_offset IS NULL THEN l.quantity_milli"
+    " ELSE r.quantity_milli END",
+}
+
+
+def read_events(
+    connection: Connection,
+    after: int,
+    upto: int,
+    *,
+    skus: Collection[str] | None = None,
+    mapped_upto: int | None = None,
+) -> pa.Table:
+    """Events with after < ledger_offset <= upto, in order, as EVENT_SCHEMA.
+
+    They are mapped as the catalogue at offset `mapped_upto` maps them (None: the newest); what that
+    catalogue does not accept is left out. With `skus`, only events of these skus and every event,
+    of whatever sku and system, of the orders and reservations that those events name.
+    """
+    with_ = _REMAPPED if skus is None else f"{_REMAPPED}, {_WANTED}"
+    only = "" if skus is None else "AND l.ledger_offset IN (SELECT ledger_offset FROM wanted)"
+    return _events(
+        connection,
+        f"WITH {with_}",
+        f"l.ledger_offset > %(after)s AND l.ledger_offset <= %(upto)s {only}",
+        {
+            "after": after, "upto": upto, "mapped_upto": mapped_upto,
+            "remapped_after": after if skus is None else 0,
+            "skus": None if skus is None else sorted(skus),
+        },
+    )  # fmt: skip
+
+
+def read_entries(connection: Connection, offsets: Sequence[int]) -> pa.Table:
+    """The events with these offsets as the newest catalogue maps them, as EVENT_SCHEMA."""
+    return _events(
+        connection,
+        f"WITH {_REMAPPED}",
+        "l.ledger_offset = ANY(%(offsets)s)",
+        {
+            "offsets": list(offsets), "mapped_upto": None,
+            "remapped_after": min(offsets, default=0) - 1, "upto": max(offsets, default=0),
+        },
+    )  # fmt: skip
+
+
+def _events(connection: Connection, with_: str, which: str, parameters: dict[str, Any]) -> pa.Table:
+    columns = ", ".join(_AS_MAPPED.get(name, f"l.{name}") for name in EVENT_SCHEMA.names)
     rows = connection.execute(
-        f"SELECT {columns} FROM hub.ledger WHERE kind = 'event' AND ledger_offset > %s"
-        " AND ledger_offset <= %s ORDER BY ledger_offset",
-        (after, upto),
+        f"{with_} SELECT {columns} FROM hub.ledger l"
+        " LEFT JOIN remapped r ON r.ledger_offset = l.ledger_offset"
+        f" WHERE l.kind = 'event' AND {which} AND NOT coalesce(r.held, false)"
+        " ORDER BY l.ledger_offset",
+        parameters,
     ).fetchall()
     by_column: Any = zip(*rows, strict=True) if rows else ([] for _ in EVENT_SCHEMA.names)
     arrays = [pa.array(v, f.type) for v, f in zip(by_column, EVENT_SCHEMA, strict=True)]
     return pa.Table.from_arrays(arrays, schema=EVENT_SCHEMA)
 
 
-def read_snapshots(connection: Connection, after: int, upto: int) -> list[LandedSnapshot]:
-    """Accepted snapshots with after < ledger_offset <= upto, in the order of their offsets."""
+# A snapshot is read from the file of the newest catalogue that mapped it again, else from its own;
+# that file holds the releases before it.
+_SNAPSHOTS = """
+WITH mapped AS (
+    SELECT DISTINCT ON (snapshot_offset) snapshot_offset, ledger_offset, path
+    FROM hub.amendments
+    WHERE kind = 'mapping' AND snapshot_offset <= %(upto)s
+      AND (%(mapped_upto)s::bigint IS NULL OR ledger_offset <= %(mapped_upto)s)
+    ORDER BY snapshot_offset, ledger_offset DESC
+)
+SELECT s.ledger_offset, s.system, s.as_of, s.complete, s.states, coalesce(m.path, s.path), s.source,
+       s.ledger_offset
+FROM hub.snapshots s LEFT JOIN mapped m ON m.snapshot_offset = s.ledger_offset
+WHERE s.ledger_offset > %(after)s AND s.ledger_offset <= %(upto)s
+  AND (%(systems)s::text[] IS NULL OR s.system = ANY(%(systems)s))
+UNION ALL
+SELECT a.ledger_offset, s.system, s.as_of, false, s.states, a.path, a.source, s.ledger_offset
+FROM hub.amendments a
+JOIN hub.snapshots s ON s.ledger_offset = a.snapshot_offset
+LEFT JOIN mapped m ON m.snapshot_offset = a.snapshot_offset
+WHERE a.kind = 'release' AND a.ledger_offset > coalesce(m.ledger_offset, 0)
+  AND a.ledger_offset > %(after)s AND a.ledger_offset <= %(upto)s
+  AND (%(systems)s::text[] IS NULL OR s.system = ANY(%(systems)s))
+ORDER BY 1
+"""
+
+
+def read_snapshots(
+    connection: Connection,
+    after: int,
+    upto: int,
+    *,
+    systems: Collection[str] | None = None,
+    mapped_upto: int | None = None,
+) -> list[LandedSnapshot]:
+    """Accepted snapshots, and rows of theirs that were released later, with after < ledger_offset
+    <= upto, in the order of their offsets; mapped as the catalogue at `mapped_upto` maps them
+    (None: the newest). `systems`: only theirs.
+    """
     rows = connection.execute(
-        "SELECT ledger_offset, system, as_of, complete, states, path, source FROM hub.snapshots"
-        " WHERE ledger_offset > %s AND ledger_offset <= %s ORDER BY ledger_offset",
-        (after, upto),
-    )
+        _SNAPSHOTS,
+        {
+            "after": after, "upto": upto, "mapped_upto": mapped_upto,
+            "systems": None if systems is None else sorted(systems),
+        },
+    )  # fmt: skip
     return [
         LandedSnapshot(
             ledger_offset=offset, system=system, as_of=as_of, complete=complete,
-            states=tuple(states), path=path, source=source,
+            states=tuple(states), path=path, source=source, snapshot_offset=snapshot_offset,
         )
-        for offset, system, as_of, complete, states, path, source in rows
+        for offset, system, as_of, complete, states, path, source, snapshot_offset in rows
     ]  # fmt: skip
 
 
-def _stage(connection: Connection, events: Sequence[LedgerEvent]) -> None:
-    connection.execute("SET LOCAL client_min_messages TO warning")
+def find_event(connection: Connection, system: str, event_id: str) -> tuple[int, bytes] | None:
+    """(offset, content hash) of the event that has this id; None if it is free."""
+    row = connection.execute(
+        "SELECT ledger_offset, content_hash FROM hub.ledger"
+        " WHERE kind = 'event' AND system = %s AND event_id = %s",
+        (system, event_id),
+    ).fetchone()
+    return None if row is None else (int(row[0]), bytes(row[1]))
+
+
+def append_release(
+    connection: Connection,
+    snapshot: LandedSnapshot,
+    *,
+    released_source: str,
+    path: str,
+    position: str,
+    at: datetime,
+    mapping_version: int,
+) -> int:
+    """A row of a landed snapshot that came out of quarantine; `path` holds its cell, durable.
+
+    Returns the offset from which it counts: the one that `next_offset` gave.
+    """
+    offset = next_offset(connection)
     connection.execute(
-        "CREATE TEMPORARY TABLE IF NOT EXISTS incoming (LIKE hub.ledger, row_no integer)"
-        " ON COMMIT DELETE ROWS"
+        "INSERT INTO hub.ledger (ledger_offset, kind, system, occurred_at, received_at,"
+        " snapshot_id, mapping_version, source, position)"
+        " SELECT %s, 'release', system, as_of, %s, snapshot_id, %s, source, %s"
+        " FROM hub.snapshots WHERE ledger_offset = %s",
+        (offset, at, mapping_version, position, snapshot.snapshot_offset),
     )
     connection.execute(
-        "ALTER TABLE pg_temp.incoming ALTER ledger_offset DROP NOT NULL, ALTER kind DROP NOT NULL,"
-        " ALTER mapping_version DROP NOT NULL"
+        "INSERT INTO hub.amendments (ledger_offset, snapshot_offset, kind, source, path)"
+        " VALUES (%s, %s, 'release', %s, %s)",
+        (offset, snapshot.snapshot_offset, released_source, path),
     )
-    with connection.cursor().copy(f"COPY pg_temp.incoming ({_COLUMNS}, row_no) FROM STDIN") as copy:
-        for number, event in enumerate(events):
-            copy.write_row((*(getattr(event, name) for name in _EVENT_COLUMNS), number))
+    _advance(connection, 1)
+    return offset
+
+
+def next_offset(connection: Connection) -> int:
+    """The offset of the next entry; nobody else appends until this transaction ends."""
+    return _lock_counter(connection) + 1
 
 
 def _lock_counter(connection: Connection) -> int:

@@ -160,13 +160,33 @@ def rows_to_look_at(
 
     With `everything` all listings of the channel, whether they need a look or not (reconciliation).
     """
+    only = "" if everything else _DUE
+    return _rows(connection, channel, capabilities, only, {"now": now, "limit": limit})
+
+
+def rows_of_sku(
+    connection: Connection, channel: Channel, capabilities: Capabilities, sku: str, *, limit: int
+) -> list[OutboxRow]:
+    """The listings of a sku in one channel, with what the channel did itself since the base."""
+    only = "AND sku = %(sku)s"
+    return _rows(connection, channel, capabilities, only, {"sku": sku, "limit": limit})
+
+
+def _rows(
+    connection: Connection,
+    channel: Channel,
+    capabilities: Capabilities,
+    only: str,
+    parameters: Mapping[str, Any],
+) -> list[OutboxRow]:
     gives = [EventType.ORDER_CANCELLED] if "cancel" in capabilities.restores_on else []
     rows = connection.execute(
-        _LOOK.format(only="" if everything else _DUE),
+        _LOOK.format(only=only),
         {
-            "channel": channel.id, "system": channel.system, "now": now, "limit": limit,
-            "skew": channel.skew, "gives": [str(t) for t in gives],
+            "channel": channel.id, "system": channel.system, "skew": channel.skew,
+            "gives": [str(t) for t in gives],
             "takes": [str(t) for t in _MOVES[capabilities.moves_at]],
+            **parameters,
         },
     )  # fmt: skip
     return [_row(channel.id, row) for row in rows]

@@ -3,6 +3,7 @@ counts.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from psycopg.types.json import Jsonb
@@ -11,21 +12,37 @@ from inventory_pipeline.memory import ledger
 from inventory_pipeline.memory.postgres import Connection
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingChange:
+    """A catalogue that was activated. `ledger_offset` is None where it was active already."""
+
+    version: int
+    ledger_offset: int | None
+
+
 def activate_mapping(
     connection: Connection, *, content_hash: str, files: Mapping[str, str], at: datetime
-) -> int:
+) -> MappingChange:
     """The version of this catalogue: the current one if nothing changed, else a new one with an
-    offset.
+    offset. Nobody appends to the ledger then until this transaction ends.
     """
     version, current = _latest(connection, "mapping_versions")
     if current == content_hash:
-        return version
+        return MappingChange(version=version, ledger_offset=None)
     offset = ledger.append_entry(connection, kind="mapping", at=at, mapping_version=version + 1)
     connection.execute(
         "INSERT INTO hub.mapping_versions VALUES (%s, %s, %s, %s, %s)",
         (version + 1, content_hash, offset, at, Jsonb(dict(files))),
     )
-    return version + 1
+    return MappingChange(version=version + 1, ledger_offset=offset)
+
+
+def catalog_files(connection: Connection, version: int) -> dict[str, str] | None:
+    """The files of catalog/ at this version, by name; None if there is no such version."""
+    row = connection.execute(
+        "SELECT files FROM hub.mapping_versions WHERE version = %s", (version,)
+    ).fetchone()
+    return None if row is None else dict(row[0])
 
 
 def activate_policy(

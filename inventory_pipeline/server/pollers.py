@@ -16,7 +16,7 @@ import structlog
 from inventory_pipeline.core.errors import HubError, PostgresUnavailable
 from inventory_pipeline.core.ledger import IngestCount
 from inventory_pipeline.core.ports import Clock
-from inventory_pipeline.flow.context import HubContext
+from inventory_pipeline.flow.context import HubContext, doubts
 from inventory_pipeline.flow.land import land_changes, land_inbox
 from inventory_pipeline.memory import inbox
 
@@ -91,6 +91,7 @@ class Intake:
 
     def __init__(self, ctx: HubContext, *, poll: bool = True, read_inbox: bool = True) -> None:
         self._ctx = ctx
+        self._polls = poll
         self._stopping = threading.Event()
         self._arrived = threading.Event()
         self._postgres = Trouble("Postgres", ctx.clock)
@@ -102,6 +103,9 @@ class Intake:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
+        if self._polls:
+            for doubt in doubts(self._ctx.connectors.values()):
+                log.warning("nothing to read yet", why=doubt)
         for task in self._tasks:
             thread = threading.Thread(target=self._run, args=(task,), name=task.name, daemon=True)
             thread.start()

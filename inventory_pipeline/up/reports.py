@@ -70,7 +70,7 @@ _STAMPS = ("policy_version", "mapping_version", "ledger_offset", "computed_at")
 
 
 def print_evaluation(result: Evaluation, *, output: str, explain: bool) -> None:
-    """CSV or JSON on standard output; what did not count on the error output."""
+    """CSV or JSON on standard output."""
     rows = [_explained(row) if explain else _short(row) for row in result.rows]
     if output == "json":
         sys.stdout.write(json.dumps(rows, indent=2) + "\n")
@@ -79,13 +79,18 @@ def print_evaluation(result: Evaluation, *, output: str, explain: bool) -> None:
         writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def print_left_out(result: Evaluation) -> None:
+    """What did not count and what is missing, on the error output."""
     for line in _left_out(result):
         sys.stderr.write(f"{line}\n")
 
 
 def _left_out(result: Evaluation) -> list[str]:
-    """What did not count, each kind once with an example."""
-    lines = [f"rejected: {r.source} ({r.reason}): {r.message}" for r in result.rejected]
+    """What is missing, and what did not count, each kind once with an example."""
+    lines = [f"missing: {doubt}" for doubt in result.missing]
+    lines += [f"rejected: {r.source} ({r.reason}): {r.message}" for r in result.rejected]
     examples = {(bad.reason, bad.system): bad for bad in reversed(result.bad)}
     counts = Counter((bad.reason, bad.system) for bad in result.bad)
     for (reason, system), bad in sorted(examples.items()):

@@ -168,3 +168,22 @@ def test_many_mistakes_in_many_files_come_at_once(tmp_path):
         *(("catalog/identifiers.csv", line) for line in (2, 3, 4)),
         *(("catalog/items.csv", line) for line in (2, 3)),
     ]
+
+
+@pytest.mark.parametrize("written", ["[*]", "[*, MUG]", "[*-RED]", "*"])
+def test_a_star_without_quotes_is_met_with_quotes(written, tmp_path):
+    policy = changed('skus: ["*"]', f"skus: {written}")
+    [finding] = Folder(policy=policy).check(tmp_path)[1]
+    assert (finding.file, finding.line) == ("hub.yaml", line_of(policy, "id: s1"))
+    assert 'must stand in quotes: "*"' in finding.message
+
+
+@pytest.mark.parametrize("kind", ["safety_stock", "location_reserve"])
+def test_stock_that_is_to_be_kept_of_a_bundle_is_a_warning(kind, tmp_path):
+    policy = changed('safety_stock, skus: ["*"]', f"{kind}, skus: [MUG, KIT]")
+    hub, [finding] = Folder(policy=policy).check(tmp_path)
+    assert hub is not None
+    assert (finding.severity, finding.line) == ("warning", line_of(policy, "id: s1"))
+    assert f"rule s1: KIT is a bundle, which has no stock of its own: {kind}" in finding.message
+    policy = changed("kind: buffer,", "kind: buffer, skus: [KIT],")
+    assert Folder(policy=policy).check(tmp_path)[1] == []

@@ -291,3 +291,18 @@ def test_wrong_options_are_named(tmp_path, options, said):
     with pytest.raises(HubError, match=r"systems\.wms\.options") as error:
         FilesConnector(Opening(system="wms", options=options, hub_folder=str(tmp_path)))
     assert said in str(error.value)
+
+
+def test_a_glob_that_no_file_matches_is_doubted_with_its_option_and_place(tmp_path):
+    write(tmp_path, "stock.csv", "a\n")
+    write(tmp_path, "orders.jsonl.tmp", "{}\n")
+    connector = opened(tmp_path, snapshots=["in/*.csv", "out/*.csv"], events="in/*.jsonl*")
+    assert list(connector.doubts()) == [
+        f"systems.wms.options.snapshots: no file matches 'out/*.csv' in {tmp_path}",
+        f"systems.wms.options.events: no file matches 'in/*.jsonl*' in {tmp_path}",
+    ]
+
+
+def test_a_glob_that_cannot_be_used_is_doubted_with_its_reason(tmp_path):
+    [doubt, _] = opened(tmp_path, snapshots="/elsewhere/*.csv").doubts()
+    assert doubt.startswith("systems.wms.options.snapshots: wms: read files [/elsewhere/*.csv]")

@@ -186,6 +186,15 @@ def test_a_missing_column_refuses_the_file_and_names_what_is_there(head):
     assert "columns found: " + ", ".join(head.split(",")) in found.message
 
 
+def test_missing_columns_are_said_in_a_sentence():
+    found = refused("as_of,place,onhand\n1,2,3")
+    assert found.message == (
+        "the column location is missing; the column item is missing; it has no column of a state, "
+        "one of on_hand, damaged, quality_control, committed, reserved, incoming "
+        "(columns found: as_of, place, onhand)"
+    )
+
+
 def test_an_unreadable_file_is_refused_with_its_error():
     raw = RawSnapshot(source="s", key="k", frame=None, error="it is a picture")
     (found,) = check_snapshot(small_hub(), "wms", raw, last_rows=lambda _: None)

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 
+import duckdb
 import psycopg
 import pytest
 
@@ -97,6 +98,37 @@ def test_a_crash_between_the_two_stores_loses_nothing(hub, monkeypatch):
     assert desired(hub)["A"] == 6
     with hub.pg.connection() as connection:
         assert sync.state(connection).behind == 0
+
+
+@pytest.mark.parametrize("fault", [duckdb.InternalException, duckdb.FatalException])
+def test_a_fault_inside_duckdb_repeats_the_cycle_once(hub, monkeypatch, caplog, fault):
+    computes = Engine.compute
+    faults = [fault("dict-surviving cache: global dictionary column 0 changed identity")]
+
+    def compute(engine, **options):
+        if faults:
+            raise faults.pop()
+        return computes(engine, **options)
+
+    monkeypatch.setattr(Engine, "compute", compute)
+    report = run_cycle(hub)
+    assert desired(hub) == {"A": 10, "B": 5, "C": 0}
+    assert report.changed == {"web": 3}
+    [said] = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "dict-surviving cache" in said.getMessage()
+
+
+def test_a_fault_inside_duckdb_that_comes_again_is_raised(hub, monkeypatch):
+    engines = []
+
+    def compute(engine, **_):
+        engines.append(engine)
+        raise duckdb.InternalException("again")
+
+    monkeypatch.setattr(Engine, "compute", compute)
+    with pytest.raises(duckdb.InternalException, match="again"):
+        run_cycle(hub)
+    assert len(set(engines)) == 2
 
 
 def test_a_crash_before_pending_is_emptied_repeats_harmlessly(hub, monkeypatch):

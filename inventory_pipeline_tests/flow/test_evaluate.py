@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from inventory_pipeline.cli import main
+from inventory_pipeline.cli.why_text import NOTHING
 from inventory_pipeline.core.errors import HubError
 from inventory_pipeline.flow.evaluate import evaluate
 
@@ -109,13 +110,101 @@ def test_explaining_shows_every_term_and_the_rule_that_won(folder, capsys, monke
     [
         ({"as_of": "yesterday"}, "is no time"),
         ({"as_of": "2026-03-02T08:30:00"}, "has no offset"),
-        ({"sku": "NOBODY"}, "there is no sku NOBODY"),
-        ({"channel": "moon"}, "there is no channel moon"),
+        ({"sku": "NOBODY"}, r"there is no sku NOBODY in this hub\n"),
+        ({"sku": "SHRIT"}, "there is no sku SHRIT in this hub - did you mean 'SHIRT'?"),
+        ({"channel": "moon"}, r"there is no channel moon in this hub\n.*one of: web, wholesale"),
+        ({"channel": "wbe"}, "there is no channel wbe in this hub - did you mean 'web'?"),
     ],
 )
 def test_a_wrong_question_is_one_clear_error(folder, options, said):
     with pytest.raises(HubError, match=said):
         evaluate(folder, **options)
+
+
+def test_a_wrong_question_ends_with_2(folder, capsys, monkeypatch):
+    assert run(["evaluate", str(folder), "--sku", "SHRIT"], monkeypatch) == 2
+    assert "did you mean 'SHIRT'" in capsys.readouterr().err
+
+
+def test_an_owner_of_which_nothing_was_known_yet_is_named(folder, capsys, monkeypatch):
+    arguments = ["evaluate", str(folder), "--as-of", "2026-03-02T07:00:00Z"]
+    assert run(arguments, monkeypatch) == 0
+    assert (
+        "missing: wms: nothing was known of it yet at 2026-03-02T07:00:00+00:00; its first "
+        "snapshot is of 2026-03-02T08:00:00+00:00\n"
+    ) in capsys.readouterr().err
+    assert evaluate(folder, as_of="2026-03-02T08:00:00Z").missing == ()
+
+
+def test_a_glob_that_finds_nothing_is_said_on_the_error_output(folder, capsys, monkeypatch):
+    (folder / "landing" / "orders.jsonl").unlink()
+    assert run(["evaluate", str(folder)], monkeypatch) == 0
+    out, err = capsys.readouterr()
+    assert "missing: systems.wms.options.events: no file matches 'landing/*.jsonl'" in err
+    assert "missing" not in out
+
+
+@pytest.mark.parametrize("left_out", ["a rejected snapshot", "a bad row", "no file", "nothing"])
+def test_strict_ends_with_3_if_anything_was_left_out(folder, monkeypatch, left_out):
+    landing = folder / "landing"
+    good = SNAPSHOT[: SNAPSHOT.index("2026-03-02T08:00:00Z,dc,NOBODY")]
+    (landing / "stock.csv").write_text(SNAPSHOT if left_out == "a bad row" else good)
+    (landing / "orders.jsonl").write_text(placed(1, 4) + "\n")
+    if left_out == "a rejected snapshot":
+        (landing / "later.csv").write_text("when,what\n1,2\n")
+    if left_out == "no file":
+        (landing / "orders.jsonl").unlink()
+    arguments = ["evaluate", str(folder), "--as-of", "2026-03-02T08:30:00Z"]
+    assert run(arguments, monkeypatch) == 0
+    assert run([*arguments, "--strict"], monkeypatch) == (0 if left_out == "nothing" else 3)
+
+
+def test_the_text_form_says_which_place_and_which_part_limits_a_number(folder, capsys, monkeypatch):
+    (folder / "catalog" / "items.csv").write_text(
+        "sku,title,kind,decimals,tags,price\nSHIRT,A shirt,simple,0,,\nMUG,A mug,simple,0,,\n"
+        "KIT,A kit,bundle,0,,\n"
+    )
+    (folder / "catalog" / "bundles.csv").write_text(
+        "bundle_sku,component_sku,quantity\nKIT,SHIRT,1\nKIT,MUG,2\n"
+    )
+    (folder / "landing" / "mugs.csv").write_text(
+        "as_of,location,item,on_hand\n2026-03-02T08:00:00Z,dc,MUG,7\n"
+    )
+    arguments = [
+        "evaluate", str(folder), "--as-of", "2026-03-02T08:30:00Z", "--format", "text",
+        "--channel", "wholesale",
+    ]  # fmt: skip
+    assert run(arguments, monkeypatch) == 0
+    said = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "KIT A kit" in said
+    assert "2 MUG: at 2 each enough for 2" in said
+    assert "2 can be put together +2 2 each at one location" in said
+    assert "2 SHIRT: at 1 each enough for 33" in said
+    assert "1 dc: safety stock -2 33 s1" in said
+    assert run([*arguments, "--as-of", "2026-03-02T07:00:00Z"], monkeypatch) == 0
+    said_before = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "2 can be put together 0 0 each at one location" in said_before
+    assert f"wms 1 / 1 SHIRT 4 0 0 4 0 dc {NOTHING}" in said
+
+
+def test_the_text_form_shows_what_awaits_its_proof_of_shipment(folder, capsys, monkeypatch):
+    shipped = {
+        "event_id": "f1", "type": "order_fulfilled", "item": "SHIRT", "quantity": 3,
+        "occurred_at": "2026-03-02T08:10:00Z", "order_id": "1", "line_id": "1", "location": "dc",
+    }  # fmt: skip
+    policy = (folder / "hub.yaml").read_text()
+    shop = '  shop: {connector: files, options: {events: "landing/shop/*.jsonl"}}\nchannels:'
+    (folder / "hub.yaml").write_text(policy.replace("channels:", shop, 1))
+    (folder / "landing" / "shop").mkdir()
+    (folder / "landing" / "shop" / "o.jsonl").write_text(
+        placed(1, 4) + "\n" + json.dumps(shipped) + "\n"
+    )
+    (folder / "landing" / "orders.jsonl").write_text("")
+    arguments = ["evaluate", str(folder), "--as-of", "2026-03-02T08:30:00Z", "--format", "text"]
+    assert run(arguments, monkeypatch) == 0
+    out = capsys.readouterr().out
+    [line] = {" ".join(row.split()) for row in out.splitlines() if row.startswith(" shop")}
+    assert line == f"shop 1 / 1 SHIRT 4 0 0 4 3 dc {NOTHING}"
 
 
 def test_a_snapshot_that_lost_too_many_rows_is_left_out_in_the_order_of_time(folder):

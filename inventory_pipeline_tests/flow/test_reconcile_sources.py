@@ -7,6 +7,7 @@ import pytest
 from inventory_pipeline.core.vocabulary import Cause
 from inventory_pipeline.flow.reconcile_sources import reconcile_ledger, reconcile_systems
 from inventory_pipeline_tests.fakes import Clock, FakeChannel, context, happened, land, small_hub
+from inventory_pipeline_tests.flow.worlds import World
 
 
 @pytest.fixture
@@ -57,6 +58,19 @@ def test_an_old_observation_is_a_stale_source(hub):
     land(hub, system="shop", complete=False, A=12)
     hub.clock.pass_(days=2)
     assert set(found(reconcile_systems(hub)).values()) == {Cause.STALE_SOURCE}
+
+
+def test_a_snapshot_is_compared_as_todays_catalogue_maps_it(tmp_path, pg_url):
+    world = World(tmp_path, pg_url)
+    world.identifiers("wms,X1,A,1")
+    world.open()
+    world.snapshot("old", "1,X1,4,0", hours=-3)
+    world.snapshot("new", "1,X1,4,0", hours=-2)
+    world.identifiers("wms,X1,A,2")
+    world.open()
+    report = reconcile_ledger(world.ctx)
+    world.close()
+    assert (report.compared, found(report)) == (2, {})
 
 
 def test_a_difference_within_tolerance_is_none(hub):

@@ -9,13 +9,26 @@ INSTALLED := $(VENV)/.installed
 UP := $(if $(ONCE),--once) $(if $(STATE),--state $(STATE)) $(if $(PORT),--port $(PORT)) \
       $(if $(DAGSTER_PORT),--dagster-port $(DAGSTER_PORT))
 
-.PHONY: run test lint types imports check-python constraints clean
+.PHONY: run test proof mutants bench lint types imports check-python constraints clean
 
 run: $(INSTALLED)
 	@$(BIN)/inventory-pipeline up $(HUB) $(UP)
 
 test: lint types imports
 	$(BIN)/python -m pytest -n auto $(PYTEST)
+
+# What `make test` tries on a hundred made-up histories, on two thousand: some twenty minutes.
+proof: $(INSTALLED)
+	HUB_EXAMPLES=$(or $(HISTORIES),2000) $(BIN)/python -m pytest -n auto --dist worksteal -q \
+	  inventory_pipeline_tests/properties $(PYTEST)
+
+# Which misread rules would those histories not tell from the right ones? None, it should say.
+mutants: $(INSTALLED)
+	$(BIN)/python -m inventory_pipeline_tests.properties.mutants $(NAME)
+
+# Ten minutes at most, on a machine that does nothing else; BENCH="land ingest" runs only these.
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks $(BENCH)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -45,7 +58,7 @@ check-python:
 
 # Newest versions that work together, for every supported Python, with hashes and without index addresses.
 constraints: $(INSTALLED)
-	$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \
+	$(BIN)/uv pip compile pyproject.toml --extra demo --extra bench --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-strip-extras --no-header --no-annotate --no-emit-index-url \
 	  --upgrade --output-file constraints.txt
 

@@ -173,3 +173,28 @@ def test_waiting_doubles_up_to_a_ceiling_and_never_below_the_poll():
 
 def test_only_systems_that_can_be_asked_are_polled(ctx):
     assert polled_systems(ctx) == ["shop"]
+
+
+class DoubtingShop(SignedShop):
+    """Knows of something odd, and is asked for it."""
+
+    asked = 0
+
+    def doubts(self) -> list[str]:
+        self.asked += 1
+        return ["options.events: no file matches '*.jsonl' in /hub"]
+
+
+@pytest.mark.parametrize("polls", [True, False])
+def test_a_poller_says_once_that_it_finds_nothing_to_read(ctx, logged, polls):
+    shop = DoubtingShop()
+    quick = replace(ctx.hub.systems["shop"], poll=timedelta(seconds=0.02))
+    hub = replace(ctx.hub, systems={**ctx.hub.systems, "shop": quick})
+    intake = Intake(replace(ctx, hub=hub, connectors={"shop": shop}), poll=polls)
+    intake.start()
+    time.sleep(0.5)
+    intake.stop()
+    said = [(line["event"], line["log_level"], line["why"]) for line in logged]
+    warned = ("nothing to read yet", "warning", "options.events: no file matches '*.jsonl' in /hub")
+    assert said == ([warned] if polls else [])
+    assert shop.asked == polls

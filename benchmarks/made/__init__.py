@@ -1,0 +1,1 @@
+"""Seeded data to measure with: the same numbers give the same data on every machine."""

@@ -16,7 +16,7 @@ from inventory_pipeline.contracts.schemas import landing_problems
 from inventory_pipeline.contracts.snapshots import check_snapshot
 from inventory_pipeline.core.ledger import CheckedSnapshot
 from inventory_pipeline.core.ports import RawSnapshot
-from inventory_pipeline.flow.land import write_parquet
+from inventory_pipeline.flow.landing_files import write_parquet
 
 ROWS = 1_000_000
 TIMES = 5

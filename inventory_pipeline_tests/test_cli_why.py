@@ -8,8 +8,9 @@ from decimal import Decimal
 import pytest
 
 from inventory_pipeline import cli
-from inventory_pipeline.flow.context import open_context, utc_now
+from inventory_pipeline.flow.context import open_context
 from inventory_pipeline.flow.cycle import run_cycle
+from inventory_pipeline.flow.times import utc_now
 from inventory_pipeline_tests.fakes import happened, land
 
 HUB = """\

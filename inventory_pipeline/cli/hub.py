@@ -26,7 +26,7 @@ def check(hub: HubFolder, as_json: AsJson = False) -> None:
     Ends with 0 if it can be used, with 2 if not; warnings alone end with 0.
     """
     from inventory_pipeline.config.load import check_hub
-    from inventory_pipeline.flow.context import connector_findings
+    from inventory_pipeline.flow.connecting import connector_findings
     from inventory_pipeline.up.demo import checked_folder
     from inventory_pipeline.up.reports import print_findings
 

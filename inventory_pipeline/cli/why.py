@@ -47,8 +47,7 @@ def why(
     from the ledger and the rules of that moment, and says what was pushed then.
     """
     from inventory_pipeline.cli.why_text import plain, print_why
-    from inventory_pipeline.flow.context import utc_now
-    from inventory_pipeline.flow.moments import time_of
+    from inventory_pipeline.flow.times import time_of, utc_now
     from inventory_pipeline.flow.why import why as explain
     from inventory_pipeline.up.demo import saved_environment
     from inventory_pipeline.up.folders import folders_of

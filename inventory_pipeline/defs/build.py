@@ -19,7 +19,7 @@ from inventory_pipeline.defs.reconciling import (
     systems_comparison,
 )
 from inventory_pipeline.defs.resources import HubResource
-from inventory_pipeline.flow.context import build_connectors
+from inventory_pipeline.flow.connecting import build_connectors
 
 
 def build_definitions(hub: Hub, resource: HubResource) -> dg.Definitions:

@@ -11,7 +11,7 @@ from inventory_pipeline.config.policy import Channel, Hub, System
 from inventory_pipeline.defs import facts, keys, verdicts
 from inventory_pipeline.defs.resources import HubResource
 from inventory_pipeline.defs.verdicts import Verdict
-from inventory_pipeline.flow.context import utc_now
+from inventory_pipeline.flow.times import utc_now
 
 if TYPE_CHECKING:
     from inventory_pipeline.memory.postgres import Connection

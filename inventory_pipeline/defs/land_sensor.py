@@ -13,7 +13,8 @@ from inventory_pipeline.defs import facts, keys
 from inventory_pipeline.defs.resources import HubResource
 from inventory_pipeline.defs.runs import active_runs
 from inventory_pipeline.defs.sensors import TICK_S
-from inventory_pipeline.flow.context import build_connectors, utc_now
+from inventory_pipeline.flow.connecting import build_connectors
+from inventory_pipeline.flow.times import utc_now
 from inventory_pipeline.memory.postgres import Postgres
 
 # The receiver asks for changes; a system that nobody has asked for so many polls is asked by a run.

@@ -8,7 +8,7 @@ from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.defs import facts, keys
 from inventory_pipeline.defs.resources import HubResource
 from inventory_pipeline.defs.runs import active_runs, decide_sync
-from inventory_pipeline.flow.context import utc_now
+from inventory_pipeline.flow.times import utc_now
 
 # Dagster's daemon looks at its sensors every five seconds. An interval as long as that misses every
 # other look, because a tick begins a little after the look that starts it.

@@ -29,9 +29,9 @@ from inventory_pipeline.core.ledger import (
     conflicting_duplicate,
 )
 from inventory_pipeline.core.ports import Connector, Cursor, Opening
-from inventory_pipeline.flow.context import doubts, external_ids, utc_now
-from inventory_pipeline.flow.land import MAX_PAGES, write_parquet
-from inventory_pipeline.flow.moments import time_of
+from inventory_pipeline.flow.connecting import MAX_PAGES, doubts, external_ids
+from inventory_pipeline.flow.landing_files import write_parquet
+from inventory_pipeline.flow.times import time_of, utc_now
 
 if TYPE_CHECKING:
     from inventory_pipeline.flow.told import Told

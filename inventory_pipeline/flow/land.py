@@ -4,14 +4,10 @@ What is stored and how far was read move in one transaction, so that nothing is 
 a process dies in between; what is read twice is recognized by its key or id.
 """
 
-import hashlib
-import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
 from inventory_pipeline.contracts.events import check_events
 from inventory_pipeline.core.errors import SourceError, SystemFailure, WebhookRefused
@@ -30,14 +26,14 @@ from inventory_pipeline.core.ports import (
     unwatched,
 )
 from inventory_pipeline.core.vocabulary import EventType, MovesAt
+from inventory_pipeline.flow.connecting import MAX_PAGES
 from inventory_pipeline.flow.context import HubContext
+from inventory_pipeline.flow.landing_files import write_parquet
 from inventory_pipeline.memory import feeds, inbox, ledger
 from inventory_pipeline.memory.postgres import Connection
 
 SNAPSHOTS = "snapshots"
 CHANGES = "changes"
-MAX_PAGES = 100_000
-MAX_SLUG = 80
 # Events that a shop's own customers cause: they belong to the channel that the shop is.
 SELLING = frozenset({EventType.ORDER_PLACED, EventType.RESERVED})
 
@@ -244,38 +240,6 @@ def _land_file(ctx: HubContext, system: str, raw: RawSnapshot, report: LandRepor
         as_of=newest,
         files=report.files + 1,
     )
-
-
-def write_parquet(state: Path, snapshot: CheckedSnapshot) -> Path:
-    """Writes the rows under a name of their content; durable before this returns.
-
-    The name sorts by as_of, then source: of two snapshots of one moment the later name counts.
-    """
-    import pyarrow.parquet as pq
-
-    folder = state / "landing" / snapshot.system
-    folder.mkdir(parents=True, exist_ok=True)
-    moment = f"{snapshot.as_of:%Y%m%dT%H%M%S}.{snapshot.as_of.microsecond:06d}Z"
-    slug = re.sub(r"[^A-Za-z0-9.]", "_", snapshot.source)[:MAX_SLUG]
-    named = hashlib.sha256(f"{snapshot.source}\n{snapshot.key}".encode()).hexdigest()[:16]
-    path = folder / f"{moment}-{slug}-{named}.parquet"
-    unfinished = folder / f".{path.name}.{os.getpid()}.tmp"
-    with unfinished.open("wb") as file:
-        pq.write_table(snapshot.rows, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    _sync_folder(folder)
-    return path
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the new name itself durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

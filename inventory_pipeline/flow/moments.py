@@ -14,18 +14,6 @@ from inventory_pipeline.memory.history import Version
 from inventory_pipeline.memory.postgres import Connection
 
 
-def time_of(text: str, *, option: str) -> datetime:
-    """A time with an offset. Raises HubError that names the option it was given with."""
-    hint = "write it like 2026-03-02T10:00:00Z."
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise HubError(f"{option} {text} is no time", hint=hint) from error
-    if at.tzinfo is None:
-        raise HubError(f"{option} {text} has no offset", hint=hint)
-    return at
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """Up to which ledger offset, evaluated when, and under which versions.

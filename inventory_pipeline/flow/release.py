@@ -31,7 +31,8 @@ from inventory_pipeline.flow.kept_rows import (
     landed_file,
     recheck,
 )
-from inventory_pipeline.flow.land import with_channel, write_parquet
+from inventory_pipeline.flow.land import with_channel
+from inventory_pipeline.flow.landing_files import write_parquet
 from inventory_pipeline.memory import ledger, quarantine
 from inventory_pipeline.memory.ledger import LandedSnapshot
 from inventory_pipeline.memory.postgres import Connection

@@ -33,7 +33,7 @@ from inventory_pipeline.flow.kept_rows import (
     landed_file,
     recheck,
 )
-from inventory_pipeline.flow.land import write_parquet
+from inventory_pipeline.flow.landing_files import write_parquet
 from inventory_pipeline.memory import quarantine, remaps
 from inventory_pipeline.memory.postgres import Connection
 from inventory_pipeline.memory.quarantine import Quarantined

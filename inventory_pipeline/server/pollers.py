@@ -16,7 +16,8 @@ import structlog
 from inventory_pipeline.core.errors import HubError, PostgresUnavailable
 from inventory_pipeline.core.ledger import IngestCount
 from inventory_pipeline.core.ports import Clock
-from inventory_pipeline.flow.context import HubContext, doubts
+from inventory_pipeline.flow.connecting import doubts
+from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.flow.land import land_changes, land_inbox
 from inventory_pipeline.memory import inbox
 

@@ -9,7 +9,7 @@ import pytest
 
 from inventory_pipeline.config.load import check_hub
 from inventory_pipeline.config.rule_schema import RULE_KINDS
-from inventory_pipeline.flow.context import connector_findings
+from inventory_pipeline.flow.connecting import connector_findings
 from inventory_pipeline_tests.examples.rule_hubs import (
     HEADER,
     REPOSITORY,

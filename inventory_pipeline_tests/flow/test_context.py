@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from inventory_pipeline.core.errors import ConfigInvalid
-from inventory_pipeline.flow.context import external_ids, open_context
+from inventory_pipeline.flow.connecting import external_ids
+from inventory_pipeline.flow.context import open_context
 from inventory_pipeline_tests.fakes import Clock, small_hub
 
 FIRST_HUB = Path(__file__).parents[2] / "examples" / "first-hub"

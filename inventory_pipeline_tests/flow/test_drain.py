@@ -11,10 +11,10 @@ import pytest
 
 from inventory_pipeline.compute.engine import Engine, open_engine
 from inventory_pipeline.flow import cycle as cycle_module
-from inventory_pipeline.flow.context import utc_now
 from inventory_pipeline.flow.cycle import run_cycle
 from inventory_pipeline.flow.drain import drain
 from inventory_pipeline.flow.rebuild import rebuild
+from inventory_pipeline.flow.times import utc_now
 from inventory_pipeline.memory import sync
 from inventory_pipeline_tests.fakes import (
     Clock,

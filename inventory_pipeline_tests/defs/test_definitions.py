@@ -175,9 +175,7 @@ def test_a_channel_cannot_have_the_name_of_a_comparison(tmp_path):
 
 def test_importing_the_definitions_loads_nothing_heavy():
     code = (
-        "import sys, time; began = time.perf_counter()\n"
-        "import inventory_pipeline.definitions\n"
-        "print(f'{time.perf_counter() - began:.2f} s')\n"
+        "import sys, inventory_pipeline.definitions\n"
         "print([m for m in ('pandas', 'pandera', 'duckdb', 'sqlglot') if m in sys.modules])"
     )
     answer = subprocess.run(
@@ -188,6 +186,4 @@ def test_importing_the_definitions_loads_nothing_heavy():
         check=True,
         timeout=120,
     )
-    took, heavy = answer.stdout.splitlines()
-    sys.stdout.write(f"importing the definitions took {took}\n")
-    assert heavy == "[]"
+    assert answer.stdout.strip() == "[]"

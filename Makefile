@@ -17,7 +17,7 @@ run: $(INSTALLED)
 test: lint types imports
 	$(BIN)/python -m pytest -n auto $(PYTEST)
 
-# What `make test` tries on a hundred made-up histories, on two thousand: some twenty minutes.
+# What `make test` tries on a hundred made-up histories, on two thousand: half an hour on two cores.
 proof: $(INSTALLED)
 	HUB_EXAMPLES=$(or $(HISTORIES),2000) $(BIN)/python -m pytest -n auto --dist worksteal -q \
 	  inventory_pipeline_tests/properties $(PYTEST)

@@ -141,6 +141,29 @@ def test_a_complete_snapshot_touches_what_it_leaves_out(engine, tmp_path):
     assert shown(engine.pending().to_pylist()) == {("web", "A"): 0}
 
 
+def test_a_snapshot_that_comes_later_moves_what_it_speaks_of(engine, tmp_path):
+    history = History().snapshot("wms", "08:00", levels(5, 3))
+    start(engine, TWO_ITEMS, history, tmp_path)
+    history.snapshot("wms", "08:40", {("A", "dc"): {"on_hand": 9}})
+    follow(engine, history, tmp_path, "08:45")
+    assert shown(engine.pending().to_pylist()) == {("web", "A"): 9_000}
+
+
+def test_several_protections_take_no_more_than_there_is_each(engine, tmp_path):
+    both = {"main": ["dc"]}
+    guarded = hub(
+        channels=(channel("web", both), channel("b2b", both), channel("vip", both)),
+        rules=rules(
+            {"kind": "protect", "for_channel": "b2b", "units": 2},
+            {"kind": "protect", "for_channel": "vip", "units": 20},
+        ),
+    )
+    history = History().snapshot("wms", "08:00", {("A", "dc"): {"on_hand": 5}})
+    start(engine, guarded, history, tmp_path)
+    [row] = engine.explain("A", "web")
+    assert row["protected_for_others_milli"] == 7_000  # 2, and of 20 the 5 that there are
+
+
 def test_a_channel_that_is_off_has_no_rows_and_gives_up_its_listings(engine, tmp_path):
     history = History().snapshot("wms", "08:00", {("A", "dc"): {"on_hand": 5}})
     start(engine, hub(), history, tmp_path)

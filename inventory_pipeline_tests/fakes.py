@@ -22,7 +22,7 @@ from inventory_pipeline.config.policy import (
     System,
     Tolerances,
 )
-from inventory_pipeline.core.errors import ChannelBusy, ChannelError, StaleCompare
+from inventory_pipeline.core.errors import ChannelBusy, ChannelError, ChannelRefused, StaleCompare
 from inventory_pipeline.core.ledger import CheckedSnapshot, LedgerEvent
 from inventory_pipeline.core.ports import (
     Capabilities,
@@ -75,6 +75,7 @@ class FakeChannel:
     all_or_nothing: bool = False
     failures: list[ChannelError] = field(default_factory=list)  # raised by the next writes
     fail_after_applying: list[ChannelError] = field(default_factory=list)
+    spoils: set[str] = field(default_factory=set)  # a batch with one of these is refused whole
     reads: list[str] = field(default_factory=list)
     writes: list[tuple[str, int]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
@@ -102,6 +103,8 @@ class FakeChannel:
         if self.failures:
             raise self.failures.pop(0)
         self.keys.append(key)
+        if any(write.listing.external_id in self.spoils for write in writes):
+            raise ChannelRefused("no such item", system=self.system, call="write_levels")
         if self.all_or_nothing and any(map(self._stale, writes)):
             return [
                 WriteOutcome(write=write, error=self._stale(write) or busy(retry_after_s=0))

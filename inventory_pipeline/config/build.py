@@ -7,6 +7,7 @@ from inventory_pipeline.config.draft import Draft
 from inventory_pipeline.config.findings import did_you_mean
 from inventory_pipeline.config.places import resolve_locations
 from inventory_pipeline.config.policy import (
+    Alerts,
     AutoBuffer,
     Bucket,
     Channel,
@@ -29,6 +30,7 @@ from inventory_pipeline.config.rule_schema import (
     ProtectRule,
 )
 from inventory_pipeline.config.schema import ChannelPart, SystemPart
+from inventory_pipeline.config.secrets import Secret
 from inventory_pipeline.config.yaml_tree import Path
 from inventory_pipeline.core.vocabulary import Mode, State
 
@@ -233,6 +235,14 @@ def build_tolerances(draft: Draft) -> Tolerances:
 
 def build_sync(draft: Draft) -> Sync:
     return Sync(idle=draft.sync.idle, max_run=draft.sync.max_run)
+
+
+def build_alerts(draft: Draft) -> Alerts:
+    """Addresses are texts or secrets; what Apprise makes of them is asked when they are used."""
+    for name, address in draft.alerts.to.items():
+        if not isinstance(address, str | Secret):
+            draft.error(("alerts", "to", name), "should be an Apprise address, best as {env: NAME}")
+    return Alerts(to=draft.alerts.to, quiet=draft.alerts.quiet)
 
 
 def build_rollout(draft: Draft) -> Rollout:

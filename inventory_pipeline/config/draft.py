@@ -12,6 +12,7 @@ from inventory_pipeline.config.findings import Report, did_you_mean, listed
 from inventory_pipeline.config.messages import keys_of, place, report_errors, shown
 from inventory_pipeline.config.rule_schema import RULE_KINDS, AnyRule
 from inventory_pipeline.config.schema import (
+    AlertsPart,
     ChannelPart,
     HubFile,
     LocationPart,
@@ -44,6 +45,7 @@ class Draft:
     tolerances: TolerancesPart = field(default_factory=TolerancesPart)
     sync: SyncPart = field(default_factory=SyncPart)
     rollout: RolloutPart = field(default_factory=RolloutPart)
+    alerts: AlertsPart = field(default_factory=AlertsPart)
     names: dict[str, list[str]] = field(default_factory=dict)
     buckets: dict[str, list[str]] = field(default_factory=dict)
 
@@ -76,6 +78,7 @@ def read_draft(tree: YamlTree, environ: Mapping[str, str], report: Report) -> Dr
     draft.tolerances = _single(draft, "tolerances", TolerancesPart) or draft.tolerances
     draft.sync = _single(draft, "sync", SyncPart) or draft.sync
     draft.rollout = _single(draft, "rollout", RolloutPart) or draft.rollout
+    draft.alerts = _alerts(draft, environ) or draft.alerts
     return draft
 
 
@@ -159,6 +162,15 @@ def _systems(draft: Draft, environ: Mapping[str, str]) -> Iterator[tuple[str, Sy
         part = _part(draft, SystemPart, raw, path)
         if part is not None and named:
             yield key, part
+
+
+def _alerts(draft: Draft, environ: Mapping[str, str]) -> AlertsPart | None:
+    value = _section(draft, "alerts", dict)
+    raw = _plain(value)
+    if isinstance(value.get("to"), dict):
+        reader = OptionReader(draft.tree, environ, draft.report)
+        raw["to"] = reader.options(value["to"], ("alerts", "to"))
+    return _part(draft, AlertsPart, raw, ("alerts",))
 
 
 def _bucket_ids(draft: Draft, channel: str) -> list[str]:

@@ -4,12 +4,14 @@ the key's name ("should be …"). No number passes through a float.
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, InstanceOf, WithJsonSchema
 
+from inventory_pipeline.core.alerts import QuietHours
 from inventory_pipeline.core.quantities import InexactQuantity, parse_decimal, to_milli
 
 _DURATION = re.compile(r"(\d{1,9})\s*([smhdw])")
@@ -17,6 +19,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _WHOLE = re.compile(r"\d{1,9}")
+_QUIET = re.compile(r"(\d{1,2}:\d{2})\s*-\s*(\d{1,2}:\d{2})(?:\s+([A-Za-z0-9_+/-]+))?")
 MAX_PERCENT_DECIMALS = 4  # percents are computed in millionths of the whole
 MAX_FACTOR_DECIMALS = 3
 DURATION_PATTERN = r"^(0|\d{1,9}\s*[smhdw])$"
@@ -64,6 +67,21 @@ def parse_bucket(value: object) -> str:
     if "/" in text:
         raise ValueError("should have no '/': `channel/bucket` names a bucket")
     return text
+
+
+def parse_quiet(value: object) -> QuietHours:
+    """`22:00-07:00 Europe/Berlin`: two times of day and a time zone; without one, UTC."""
+    should = "should be two times of day and a time zone, as in 22:00-07:00 Europe/Berlin"
+    if isinstance(value, QuietHours):
+        return value
+    found = _QUIET.fullmatch(_as_text(value, should))
+    if found is None:
+        raise ValueError(should)
+    try:
+        begin, until = (time.fromisoformat(text.zfill(5)) for text in found.group(1, 2))
+        return QuietHours(begin=begin, until=until, zone=ZoneInfo(found[3] or "UTC"))
+    except (ValueError, KeyError, OSError):
+        raise ValueError(should) from None
 
 
 def parse_duration(value: object) -> timedelta:
@@ -242,3 +260,4 @@ Decimals = Annotated[int, BeforeValidator(parse_decimals), _schema("integer", mi
 Priority = Annotated[int, BeforeValidator(parse_priority), _schema("integer")]
 Flag = Annotated[bool, BeforeValidator(parse_flag), _schema("boolean")]
 Moment = Annotated[datetime, BeforeValidator(parse_moment), _schema("string")]
+QuietTimes = Annotated[InstanceOf[QuietHours], BeforeValidator(parse_quiet), _schema("string")]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from inventory_pipeline.config.build import (
+    build_alerts,
     build_channels,
     build_locations,
     build_rollout,
@@ -138,6 +139,7 @@ def _hub(
         tolerances=build_tolerances(draft),
         sync=build_sync(draft),
         rollout=build_rollout(draft),
+        alerts=build_alerts(draft),
         policy_hash=hashlib.sha256(policy.encode()).hexdigest(),
         catalog_hash=catalog_hash(files),
     )

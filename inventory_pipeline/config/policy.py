@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+from inventory_pipeline.core.alerts import QuietHours
 from inventory_pipeline.core.vocabulary import Mode, State
 
 
@@ -138,6 +139,14 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alerts:
+    """`to`: a name → an Apprise address, secret or plain (`config.secrets.reveal`)."""
+
+    to: Mapping[str, Any] = field(default_factory=dict)
+    quiet: QuietHours | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     sku: str
     title: str
@@ -185,6 +194,7 @@ class Hub:
     rollout: Rollout
     policy_hash: str  # SHA-256 of hub.yaml's bytes
     catalog_hash: str  # SHA-256 over catalog/'s files
+    alerts: Alerts = Alerts()
 
     def owner(self, state: State, location: str) -> str | None:
         """The one system that decides `state` at `location` (SEMANTICS §3)."""

@@ -21,6 +21,7 @@ from inventory_pipeline.config.fields import (
     Place,
     PositiveCount,
     PositiveDuration,
+    QuietTimes,
     Text,
     Units,
     parse_mode,
@@ -207,6 +208,20 @@ class RolloutPart(Part):
     required: Count = Field(1, description="How many of them must.")
 
 
+class AlertsPart(Part):
+    """Who is told when something is not well, and when it is again."""
+
+    to: dict[Name, Any] = Field(
+        default_factory=dict,
+        description="A name → where to: an Apprise address, such as {env: ALERT_MAIL}. "
+        "E-mail, Slack, Teams, webhooks and many more.",
+    )
+    quiet: QuietTimes | None = Field(
+        None,
+        description="22:00-07:00 Europe/Berlin: errors are told at any time, all else afterwards.",
+    )
+
+
 class HubFile(Part):
     """The policy of one inventory hub."""
 
@@ -227,6 +242,9 @@ class HubFile(Part):
     )
     rollout: RolloutPart = Field(
         default_factory=RolloutPart, description="Who must approve a changed hub.yaml."
+    )
+    alerts: AlertsPart = Field(
+        default_factory=AlertsPart, description="Who is told when something is not well."
     )
 
 

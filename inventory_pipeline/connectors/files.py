@@ -1,8 +1,10 @@
-"""Folders of files: snapshots as CSV or Parquet, events as JSON Lines (SEMANTICS §1).
+"""Folders of files: snapshots as CSV, TSV, Parquet or JSON Lines, events as JSON Lines (SEMANTICS
+§1).
 
-Options: `snapshots`, `events` (globs relative to the hub folder, one or a list), `settle_s` (a file
-changed less than this many seconds ago may still be written to and waits for the next poll; default
-1), and `page_lines` (event lines read at once; default 5000).
+Options: `snapshots`, `events` (globs relative to the hub folder, one or a list), `columns` (our
+name of a snapshot's column → the file's own), `delimiter` (of CSV files; default a comma),
+`settle_s` (a file changed less than this many seconds ago may still be written to and waits for the
+next poll; default 1), and `page_lines` (event lines read at once; default 5000).
 
 A snapshot's key is its path with size and change time: a file lands once, and a changed file is a
 new snapshot. Names that begin with `.` or `_` or end in `.tmp`, `.part`, `.partial` or `~` are not
@@ -11,14 +13,14 @@ read.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from inventory_pipeline.connectors.options import Options
-from inventory_pipeline.core.errors import SourceRefused
+from inventory_pipeline.core.errors import HubError, SourceRefused
 from inventory_pipeline.core.ports import (
     Capabilities,
     ChangePage,
@@ -47,15 +49,20 @@ MAX_AHEAD_S = 60.0
 class FilesConnector:
     """One system that leaves files; nothing can be written back to it."""
 
+    EXAMPLE: ClassVar[Mapping[str, str]] = {"snapshots": "*.csv", "events": "*.jsonl"}
+
     def __init__(self, opening: Opening, *, wall: Callable[[], float] = time.time) -> None:
         options = Options(opening, "files")
         self.system = opening.system
         self._folder = Path(opening.hub_folder)
         self._snapshots = options.texts("snapshots")
         self._events = options.texts("events")
+        self._columns = options.names("columns")
+        self._delimiter = options.text("delimiter", ",")
         self._settle_s = options.number("settle_s", SETTLE_S, most=3600)
         self._page_lines = int(options.number("page_lines", PAGE_LINES, least=1, most=100_000))
         options.finish(one_of=("snapshots", "events"))
+        _check_delimiter(opening.system, self._delimiter)
         self._wall = wall
         self.capabilities = Capabilities(
             snapshots=bool(self._snapshots), changes=bool(self._events)
@@ -67,7 +74,7 @@ class FilesConnector:
             key = self._key(path)
             if key is None or key in seen or not self._settled(path):
                 continue
-            frame, error = _read_table(path)
+            frame, error = _read_table(path, self._delimiter, self._columns)
             if (
                 self._key(path) == key
             ):  # else it changed under the reader and waits for the next poll
@@ -248,14 +255,35 @@ def _skip_line(file: Any) -> bytes:
             return piece
 
 
-def _read_table(path: Path) -> tuple[Any, str]:
-    from inventory_pipeline.connectors.tables import read_csv, read_parquet
+def _read_table(path: Path, delimiter: str, columns: Mapping[str, str]) -> tuple[Any, str]:
+    """The file's cells under our names, or why there are none."""
+    from inventory_pipeline.connectors.tables import read_csv, read_json_lines, read_parquet
 
-    read = read_parquet if path.suffix.lower() in {".parquet", ".pq"} else read_csv
     try:
-        return read(path), ""
+        match path.suffix.lower():
+            case ".parquet" | ".pq":
+                frame = read_parquet(path)
+            case ".jsonl" | ".ndjson":
+                frame = read_json_lines(path)
+            case ".tsv" | ".tab":
+                frame = read_csv(path, "\t")
+            case _:
+                frame = read_csv(path, delimiter)
     except (OSError, ValueError, NotImplementedError) as error:
         return None, f"{type(error).__name__}: {error}"
+    theirs = {name: ours for ours, name in columns.items() if name in frame.columns}
+    # What has one of our names and means something else gives way to the column that was named.
+    hidden = [ours for name, ours in theirs.items() if ours != name and ours in frame.columns]
+    return frame.drop(columns=hidden).rename(columns=theirs), ""
+
+
+def _check_delimiter(system: str, delimiter: str) -> None:
+    if len(delimiter) != 1 or not delimiter.isascii():
+        raise HubError(
+            f"hub.yaml: systems.{system}.options.delimiter must be one character, "
+            f"not {delimiter!r}",
+            hint='write it like ";" or "\\t".',
+        )
 
 
 def _unfinished(name: str) -> bool:

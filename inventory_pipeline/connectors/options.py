@@ -2,7 +2,7 @@
 misspelt.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,6 +42,17 @@ class Options:
         if not all(isinstance(v, str) and v for v in values):
             raise self._wrong(name, "must be a text or a list of texts")
         return tuple(values)
+
+    def names(self, name: str) -> dict[str, str]:
+        """A mapping of texts to texts; empty where the option is absent."""
+        value = self._take(name)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping) or not all(
+            isinstance(one, str) and one for one in (*value, *value.values())
+        ):
+            raise self._wrong(name, "must map names to names, like {on_hand: Qty}")
+        return dict(value)
 
     def secret(self, name: str) -> Secret:
         """A required secret, as `{env: NAME}` or plain text."""

@@ -8,8 +8,9 @@ Items are known to the hub by inventory item gid, variant gid or sku; buckets an
 location gid.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import httpx
 
@@ -66,6 +67,8 @@ def utc_now() -> datetime:
 class ShopifyConnector:
     """One shop. `transport` and `clock` are for tests."""
 
+    EXAMPLE: ClassVar[Mapping[str, str]] = {"store": "acme", "access_token": "token"}
+
     def __init__(
         self,
         opening: Opening,
@@ -92,6 +95,7 @@ class ShopifyConnector:
             timeout_s=timeout_s,
             headers={"X-Shopify-Access-Token": token.reveal()},
             transport=transport,
+            limiter=opening.limiter,
         )
         graphql = Graphql(
             self._caller, path=f"/admin/api/{version}/graphql.json", max_wait_s=max_wait_s

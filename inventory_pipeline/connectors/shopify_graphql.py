@@ -1,16 +1,18 @@
 """Shopify's GraphQL endpoint: what a query may cost, and what its errors mean.
 
-The price of a query is paid from a bucket that refills; every answer tells how full it is. A call
-waits for the bucket within a bound and says ChannelBusy beyond it, rather than being throttled.
+The price of a query is paid from a bucket that refills; every answer tells what it cost and how
+full the bucket is. A call takes what it will probably cost before it is sent, waits within a bound
+and says ChannelBusy beyond it, rather than being throttled; the difference is settled afterwards.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any
 
+from inventory_pipeline.connectors.headers import DEFAULT_PAUSE_S
 from inventory_pipeline.connectors.http import (
-    DEFAULT_PAUSE_S,
     Caller,
     Kind,
     Purpose,
@@ -18,9 +20,14 @@ from inventory_pipeline.connectors.http import (
     as_error,
     understood,
 )
+from inventory_pipeline.core.errors import ChannelBusy
+from inventory_pipeline.core.limits import TokenBucket
 
+# The smallest plan; what the shop really allows is learnt from its first answer.
+COST = TokenBucket(name="cost", capacity=1000, per_second=50)
 FIRST_GUESS = 100.0  # points of a document not sent before
 MAX_WAITS = 5
+FIRST_PAUSE_S = 0.1  # doubled each time that a call is throttled for no visible reason
 MAX_PAGES = 20_000
 TRANSIENT = {"SERVICE_UNAVAILABLE", "INTERNAL_SERVER_ERROR", "TIMEOUT"}
 _OTHER_VERSION = "check `api_version` in the options: docs/connectors.md names the versions."
@@ -34,8 +41,21 @@ NEXT_STEPS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What an answer says of its price; `actual` is None where nothing was run."""
+
+    requested: float
+    actual: float | None
+    left: float
+    bucket: TokenBucket
+
+
 class Graphql:
-    """Runs documents against one shop. Safe to use from several threads."""
+    """Runs documents against one shop. Safe to use from several threads.
+
+    Takes from the caller's limiter, which all processes share where the hub runs.
+    """
 
     def __init__(
         self,
@@ -47,37 +67,85 @@ class Graphql:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._caller = caller
+        self._limiter = caller.limiter
         self._path = path
         self._max_wait_s = max_wait_s
         self._sleep = sleep
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._prices: dict[str, float] = {}
-        self._left: tuple[float, float, float] | None = None  # points, points per second, seen at
 
     def run(
-        self, document: str, variables: Mapping[str, Any], *, call: str, purpose: Purpose
+        self,
+        document: str,
+        variables: Mapping[str, Any],
+        *,
+        call: str,
+        purpose: Purpose,
+        urgent: bool | None = None,
     ) -> Any:
         """The answer's `data`. Throttled calls are repeated as they are, within the bound.
 
-        Raises SourceError or ChannelError as `purpose` says.
+        A page of a long reading (it has `after`) leaves a reserve to others, unless `urgent` says
+        otherwise. Raises SourceError or ChannelError as `purpose` says.
         """
         body = {"query": document, "variables": dict(variables)}
-        send = self._caller.once if purpose is Purpose.WRITE else self._caller.read
+        if urgent is None:
+            urgent = purpose is Purpose.WRITE or "after" not in variables
         try:
-            waited = self._wait_for_points(document, 0.0)
-            for _ in range(MAX_WAITS):
-                answer = send("POST", self._path, json=body).body
-                self._remember(document, answer)
-                if not _throttled(answer):
-                    return _data(answer)
-                waited = self._wait_for_points(document, waited, at_least=DEFAULT_PAUSE_S)
-            self._give_up()
+            return self._run(body, purpose=purpose, urgent=urgent)
         except Trouble as trouble:
             raise as_error(trouble, purpose, system=self._caller.system, call=call) from trouble
 
-    def _give_up(self) -> NoReturn:
-        raise Trouble(Kind.BUSY, f"throttled {MAX_WAITS} times", retry_after_s=DEFAULT_PAUSE_S)
+    def _run(self, body: dict[str, Any], *, purpose: Purpose, urgent: bool) -> Any:
+        send = self._caller.once if purpose is Purpose.WRITE else self._caller.read
+        waited = 0.0
+        for attempt in range(MAX_WAITS):
+            began = self._monotonic()
+            taken = self._take(body["query"], self._max_wait_s - waited, urgent=urgent)
+            waited += self._monotonic() - began
+            try:
+                answer = send("POST", self._path, json=body).body
+            except Trouble as trouble:
+                if trouble.kind is not Kind.UNKNOWN:
+                    self._limiter.put_back(COST, taken)
+                raise
+            cost = _cost(answer)
+            self._settle(body["query"], taken, cost)
+            if not _throttled(answer):
+                return _data(answer)
+            # An empty bucket is waited for by taking; for any other reason time has to pass.
+            if cost is None or cost.left >= cost.requested:
+                waited += self._pause(FIRST_PAUSE_S * 2**attempt, self._max_wait_s - waited)
+        often = f"throttled {MAX_WAITS} times"
+        raise Trouble(Kind.BUSY, often, retry_after_s=DEFAULT_PAUSE_S)
+
+    def _take(self, document: str, patience_s: float, *, urgent: bool) -> float:
+        with self._lock:
+            price = self._prices.get(document, FIRST_GUESS)
+        try:
+            return self._limiter.take(COST, price, patience_s=max(0.0, patience_s), urgent=urgent)
+        except ChannelBusy as busy:
+            raise _impatient(busy.retry_after_s) from busy
+
+    def _pause(self, seconds: float, patience_s: float) -> float:
+        if seconds > patience_s:
+            raise _impatient(seconds)
+        self._sleep(seconds)
+        return seconds
+
+    def _settle(self, document: str, taken: float, cost: Cost | None) -> None:
+        """Puts back what was taken too much, and tells everybody what the shop said."""
+        if cost is None:
+            self._limiter.put_back(COST, taken)  # a shop that tells no prices is simply asked
+            return
+        with self._lock:
+            self._prices[document] = min(cost.requested, cost.bucket.capacity)
+        self._limiter.told(
+            cost.bucket,
+            remaining=cost.left,
+            put_back=taken - (cost.actual or 0.0),
+        )
 
     def nodes(
         self,
@@ -115,43 +183,29 @@ class Graphql:
         )
         raise as_error(endless, purpose, system=self._caller.system, call=call)
 
-    def _wait_for_points(self, document: str, waited: float, *, at_least: float = 0.0) -> float:
-        """Sleeps until the bucket can pay; returns all that was waited. Raises Trouble beyond the
-        bound.
-        """
-        pause = max(at_least, self._missing_s(document))
-        if pause <= 0:
-            return waited
-        if waited + pause > self._max_wait_s:
-            raise Trouble(
-                Kind.BUSY,
-                f"the shop's rate limit asks for {pause:.1f} s of patience",
-                retry_after_s=pause,
-            )
-        self._sleep(pause)
-        return waited + pause
 
-    def _missing_s(self, document: str) -> float:
-        with self._lock:
-            if self._left is None:
-                return 0.0
-            points, per_second, seen_at = self._left
-            points += per_second * (self._monotonic() - seen_at)
-            missing = self._prices.get(document, FIRST_GUESS) - points
-        return missing / per_second if missing > 0 and per_second > 0 else 0.0
+def _impatient(pause: float) -> Trouble:
+    message = f"the shop's rate limit asks for {pause:.1f} s of patience"
+    return Trouble(Kind.BUSY, message, retry_after_s=pause)
 
-    def _remember(self, document: str, answer: Any) -> None:
-        try:
-            cost = answer["extensions"]["cost"]
-            price = float(cost["requestedQueryCost"])
-            left = float(cost["throttleStatus"]["currentlyAvailable"])
-            per_second = float(cost["throttleStatus"]["restoreRate"])
-            most = float(cost["throttleStatus"]["maximumAvailable"])
-        except (KeyError, TypeError, ValueError):
-            return  # a shop that tells no prices is simply asked
-        with self._lock:
-            self._prices[document] = min(price, most)
-            self._left = (left, per_second, self._monotonic())
+
+def _cost(answer: Any) -> Cost | None:
+    try:
+        cost = answer["extensions"]["cost"]
+        status = cost["throttleStatus"]
+        actual = cost.get("actualQueryCost")
+        return Cost(
+            requested=float(cost["requestedQueryCost"]),
+            actual=None if actual is None else float(actual),
+            left=float(status["currentlyAvailable"]),
+            bucket=TokenBucket(
+                name=COST.name,
+                capacity=float(status["maximumAvailable"]),
+                per_second=float(status["restoreRate"]),
+            ),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _throttled(answer: Any) -> bool:

@@ -7,9 +7,9 @@ Options: `url`, `consumer_key`, `consumer_secret`, `webhook_secret` (one or a li
 It has neither compare-and-swap nor idempotency keys: the hub reads before it writes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
@@ -53,6 +53,12 @@ def utc_now() -> datetime:
 class WooCommerceConnector:
     """One shop. `transport` and `clock` are for tests."""
 
+    EXAMPLE: ClassVar[Mapping[str, str]] = {
+        "url": "https://shop.example.com",
+        "consumer_key": "key",
+        "consumer_secret": "secret",
+    }
+
     def __init__(
         self,
         opening: Opening,
@@ -80,6 +86,7 @@ class WooCommerceConnector:
             timeout_s=timeout_s,
             auth=(key.reveal(), secret.reveal()),
             transport=transport,
+            limiter=opening.limiter,
         )
         self._shelf = Shelf(
             self._caller,

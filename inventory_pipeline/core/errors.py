@@ -11,6 +11,7 @@ HubError
 └── ChannelError           writing to or reading from a channel failed
     ├── ChannelBusy        nothing changed there: send again after `retry_after`
     ├── ChannelRefused     will never succeed as sent
+    │   └── AccessRefused  it refuses us, not the item: credentials or rights
     ├── StaleCompare       compare-and-swap failed: read again
     └── OutcomeUnknown     may or may not have been applied: read before writing again
 """
@@ -113,6 +114,10 @@ class ChannelBusy(ChannelError):
 
 class ChannelRefused(ChannelError):
     """Will never succeed as sent: a person must look."""
+
+
+class AccessRefused(ChannelRefused):
+    """It refuses us, whatever we send: credentials, rights, or an account that was closed."""
 
 
 class StaleCompare(ChannelError):

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 from inventory_pipeline.core.errors import ChannelError
+from inventory_pipeline.core.limits import Limiter
 from inventory_pipeline.core.vocabulary import MovesAt
 
 Clock = Callable[[], datetime]
@@ -53,6 +54,9 @@ class Capabilities:
     revisions_per_day: int | None = None
     moves_at: MovesAt = MovesAt.NONE
     restores_on: frozenset[str] = frozenset()  # "cancel", "refund"
+    parallel: int = 1  # batches that may be under way at once
+    # Completion.EVENTUAL: how long an acknowledged number may take until a reading shows it.
+    applied_within: timedelta = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,22 +108,41 @@ class ListingRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """What a channel showed: `quantity_milli` in thousandths of the channel's unit."""
+    """What a channel showed, in thousandths of the channel's unit.
+
+    `quantity_milli` is the number that `write_levels` sets. Where that is the platform's on_hand
+    (Basis.ON_HAND), `reserved_milli` says how much of it the platform holds for its own orders and
+    carts; on any other basis it is 0.
+    """
 
     listing: ListingRef
     quantity_milli: int
     asked_at: datetime
     answered_at: datetime
     changed_at: datetime | None = None  # the channel's own change time, where it tells
+    reserved_milli: int = 0
+
+    @property
+    def available_milli(self) -> int:
+        """What the channel offers for sale: the number that the hub's own are compared with."""
+        return self.quantity_milli - self.reserved_milli
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelWrite:
-    """One quantity to set; `compare_milli` is the value that must still stand there."""
+    """One quantity to set; `compare_milli` is the value that must still stand there.
+
+    Both are on the channel's own basis: on_hand includes what the platform holds reserved.
+    """
 
     listing: ListingRef
     quantity_milli: int
     compare_milli: int | None
+
+    @property
+    def delta_milli(self) -> int:
+        """What a channel of Write.DELTA is told: the difference to what must stand there."""
+        return self.quantity_milli - (self.compare_milli or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +151,20 @@ class WriteOutcome:
 
     write: LevelWrite
     error: ChannelError | None
+    receipt: "Receipt | None" = None  # accepted, not applied yet: asked for again by poll_receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What an asynchronous channel gave for a batch: its own JSON (a feed id, a submission id).
+
+    `poll_after` says when asking makes sense first, `give_up_at` when its window ends: whatever is
+    not answered then is unknown and read.
+    """
+
+    body: dict[str, Any]
+    poll_after: datetime
+    give_up_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +183,7 @@ class Verified:
 
     topic: str
     delivery_id: str  # for recognizing the same delivery again
+    signed_at: datetime | None = None  # where the scheme signs a time: outside the window, refused
 
 
 @runtime_checkable
@@ -195,6 +233,27 @@ class Doubting(Protocol):
         """One sentence each: the option, and what is odd about it now."""
 
 
+@runtime_checkable
+class Receipting(Protocol):
+    """A connector whose writes are accepted first and applied later (Completion.JOB)."""
+
+    def poll_receipt(
+        self, receipt: Receipt, writes: Sequence[LevelWrite]
+    ) -> list[WriteOutcome] | None:
+        """What became of the batch; None while it is not known yet."""
+
+
+@runtime_checkable
+class OrderListing(Protocol):
+    """A connector that can list the orders that a channel itself took (reconciliation)."""
+
+    def orders_since(self, since: datetime) -> Iterator[RawEvent]:
+        """Events of all orders that were made or changed at or after `since`; it ends.
+
+        The same events with the same ids as `changes` and webhooks give.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Something that a person who waits wants to see."""
@@ -221,3 +280,4 @@ class Opening:
     external_ids: frozenset[str] = field(
         default_factory=frozenset
     )  # items that identifiers.csv or items.csv know
+    limiter: Limiter | None = None  # shared by all processes; None: counted in this one

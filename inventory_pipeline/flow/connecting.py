@@ -1,10 +1,11 @@
 """The hub's connectors, built from its folder alone."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from inventory_pipeline.config.policy import Hub
 from inventory_pipeline.connectors import build
 from inventory_pipeline.core.errors import Finding, HubError
+from inventory_pipeline.core.limits import Limiter
 from inventory_pipeline.core.ports import Connector, Doubting, Opening, Write
 from inventory_pipeline.core.vocabulary import Mode
 
@@ -12,8 +13,14 @@ from inventory_pipeline.core.vocabulary import Mode
 MAX_PAGES = 100_000
 
 
-def build_connectors(hub: Hub) -> dict[str, Connector]:
-    """One connector a system; building does no I/O."""
+def build_connectors(
+    hub: Hub, limiter_of: Callable[[str], Limiter] | None = None
+) -> dict[str, Connector]:
+    """One connector a system; building does no I/O.
+
+    `limiter_of` gives a system's limiter: of a hub that runs, the one that all its processes share
+    (memory.limits.SharedLimits); without it every process counts for itself.
+    """
     return {
         system.id: build(
             Opening(
@@ -21,6 +28,7 @@ def build_connectors(hub: Hub) -> dict[str, Connector]:
                 options=system.options,
                 hub_folder=str(hub.folder),
                 external_ids=external_ids(hub, system.id),
+                limiter=limiter_of(system.id) if limiter_of else None,
             ),
             system.connector,
         )

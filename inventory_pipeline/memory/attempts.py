@@ -1,156 +1,257 @@
-"""Attempts: intent and key stored before a request leaves, and what became of it (SEMANTICS §8).
+"""Attempts: what became of every write (SEMANTICS §8). An answer moves its listing's base.
 
-An answer moves its listing's base. Quantities in thousandths of the channel's unit.
+Quantities in thousandths of the channel's unit. A batch without an answer is in memory/intents.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from inventory_pipeline.core.errors import SystemFailure
 from inventory_pipeline.core.outbox import PlannedWrite
 from inventory_pipeline.core.vocabulary import Mode
-from inventory_pipeline.memory.places import UNTOUCHED, each, place, seen
+from inventory_pipeline.memory import intents
+from inventory_pipeline.memory.arrays import flags, moments, numbers, texts
 from inventory_pipeline.memory.postgres import Connection
 
-
-def store_intents(
-    connection: Connection,
-    writes: Sequence[PlannedWrite],
-    *,
-    key: str,
-    epoch: int,
-    mode: Mode,
-    sent_at: datetime,
-) -> None:
-    """Stores intent and key before the request leaves (SEMANTICS §8)."""
-    each(
-        connection,
-        "INSERT INTO hub.attempts (key, channel, bucket, external_id, sku, epoch, quantity_milli,"
-        " compare_milli, desired_offset, policy_version, mode, occurred_at, received_at,"
-        " computed_at, sent_at) VALUES"
-        " (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        " ON CONFLICT (channel, bucket, external_id, key) DO UPDATE SET epoch = excluded.epoch,"
-        " sent_at = excluded.sent_at, answered_at = NULL, outcome = NULL, error = NULL",
-        [
-            (
-                key, *place(w.row), w.row.sku, epoch, w.row.desired_milli, w.compare_milli,
-                w.row.desired_offset, w.row.policy_version, mode, w.row.occurred_at,
-                w.row.received_at, w.row.computed_at, sent_at,
-            )
-            for w in writes
-        ],
-    )  # fmt: skip
-    each(
-        connection,
-        "UPDATE hub.outbox SET open_key = %s"
-        " WHERE channel = %s AND bucket = %s AND external_id = %s",
-        [(key, *place(w.row)) for w in writes],
-    )
+LONGEST_ERROR = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What became of one write, as the outbox remembers it."""
+    """What became of one write, as the outbox remembers it.
+
+    `alone`: the channel judged this very item, or it was sent alone, so that the failure is its
+    own; `later`: when a failed one is tried again, None for at once.
+    """
 
     write: PlannedWrite
-    outcome: str  # acked | stale | split | busy | refused | unknown | shadow
+    outcome: str  # acked | accepted | stale | split | busy | refused | unknown | shadow
     error: SystemFailure | None = None
+    alone: bool = False
+    later: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One batch as it left and was answered: the base lies within [base_sent_at, answered_at]."""
+
+    channel: str
+    key: str
+    epoch: int
+    mode: Mode
+    sent_at: datetime
+    answered_at: datetime
+    base_sent_at: datetime
+    verify_at: datetime | None = None  # an eventual channel is asked then whether it shows it
+    adds: bool = False  # a delta: the base stays that of its moment, and changes by as much
+    calm_after: datetime | None = None  # own events since then are near the write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivingUp:
+    """When a failing listing goes to the dead letter (`push` in hub.yaml). `acked_at`: when the
+    channel last accepted anything; a channel that accepts nothing says nothing about a listing.
+    """
+
+    max_attempts: int
+    give_up: timedelta
+    acked_at: datetime | None
+
+
+_LOG = (
+    "INSERT INTO hub.attempts (key, channel, bucket, external_id, sku, epoch, quantity_milli,"
+    " compare_milli, desired_offset, policy_version, mode, occurred_at, received_at, computed_at,"
+    " sent_at, answered_at, outcome, error) "
+)
+_AGAIN = (
+    " ON CONFLICT (channel, bucket, external_id, key) DO UPDATE SET epoch = excluded.epoch,"
+    " answered_at = excluded.answered_at, outcome = excluded.outcome, error = excluded.error"
+)
+# A newer desired value may have come since: its times are not those of what was sent.
+_TIMES = (
+    "CASE WHEN o.desired_offset = a.desired_offset THEN o.occurred_at END AS occurred_at,"
+    " CASE WHEN o.desired_offset = a.desired_offset THEN o.received_at END AS received_at,"
+    " CASE WHEN o.desired_offset = a.desired_offset THEN o.computed_at"
+    " ELSE least(o.computed_at, %(sent_at)s::timestamptz) END AS computed_at"
+)
+_PLACE = "o.channel = %(channel)s AND o.bucket = a.bucket AND o.external_id = a.external_id"
+
+# One statement for all that a batch changed: bases, looks, and the entry in the log. A row is
+# looked at once more only if something marked it meanwhile, or if an own event is near the write.
+_ACKED = f"""
+WITH a AS MATERIALIZED (
+    SELECT * FROM unnest(%(buckets)s::text[], %(ids)s::text[], %(quantities)s::bigint[],
+        %(compares)s::bigint[], %(offsets)s::bigint[], %(policies)s::integer[],
+        %(looks)s::bigint[], %(calm)s::boolean[])
+        AS a (bucket, external_id, quantity, compare, desired_offset, policy_version, looks, calm)
+), moved AS (
+    UPDATE hub.outbox o SET
+        base_milli = CASE WHEN %(adds)s::boolean THEN o.base_milli + a.quantity - a.compare
+                          ELSE a.quantity END,
+        base_sent_at = CASE WHEN %(adds)s::boolean THEN o.base_sent_at
+                            ELSE %(base_sent_at)s::timestamptz END,
+        base_answered_at = CASE WHEN %(adds)s::boolean THEN o.base_answered_at
+                                ELSE %(answered_at)s::timestamptz END,
+        base_kind = %(kind)s::text, bases = o.bases + 1, verify_at = %(verify_at)s::timestamptz,
+        unread = false, open_key = NULL, attempts = 0, failure = NULL, failing_since = NULL,
+        waiting_since = NULL,
+        look = NOT (a.calm AND o.looks = a.looks AND a.quantity = o.desired_milli)
+               OR %(verify_at)s::timestamptz IS NOT NULL,
+        look_after = CASE WHEN o.looks = a.looks AND a.quantity = o.desired_milli AND a.calm
+                          THEN %(verify_at)s::timestamptz END
+    FROM a WHERE {_PLACE}
+    RETURNING o.bucket, o.external_id, o.sku, a.quantity, a.compare, a.desired_offset,
+        a.policy_version, {_TIMES}
+)
+{_LOG}
+SELECT %(key)s::text, %(channel)s, bucket, external_id, sku, %(epoch)s, quantity, compare,
+    desired_offset, policy_version, %(mode)s, occurred_at, received_at, computed_at,
+    %(sent_at)s::timestamptz, %(answered_at)s::timestamptz, %(outcome)s, NULL FROM moved
+{_AGAIN}
+"""
+
+# Dead: what the channel will never take, and what failed too often or too long of itself.
+_FAILED = f"""
+WITH a AS MATERIALIZED (
+    SELECT * FROM unnest(%(buckets)s::text[], %(ids)s::text[], %(quantities)s::bigint[],
+        %(compares)s::bigint[], %(offsets)s::bigint[], %(policies)s::integer[],
+        %(looks)s::bigint[], %(outcomes)s::text[], %(errors)s::text[], %(alone)s::boolean[],
+        %(later)s::timestamptz[])
+        AS a (bucket, external_id, quantity, compare, desired_offset, policy_version, looks,
+              outcome, error, alone, later)
+), judged AS (
+    SELECT a.*, o.sku, {_TIMES},
+        o.attempts + (a.later IS NOT NULL AND a.outcome IN ('unknown', 'busy', 'refused'))::integer
+            AS tried,
+        CASE WHEN a.outcome IN ('unknown', 'busy', 'refused') AND a.later IS NOT NULL
+             THEN coalesce(o.failing_since, %(answered_at)s::timestamptz)
+             ELSE o.failing_since END AS since
+    FROM a JOIN hub.outbox o ON {_PLACE}
+), moved AS (
+    UPDATE hub.outbox o SET
+        open_key = CASE WHEN a.outcome IN ('split', 'accepted')
+            OR a.outcome = 'unknown' AND a.later IS NULL THEN o.open_key END,
+        attempts = a.tried, failing_since = a.since,
+        failure = CASE WHEN a.outcome = 'split' THEN o.failure ELSE a.error END,
+        unread = o.unread OR a.outcome = 'stale'
+            OR a.outcome = 'unknown' AND a.later IS NOT NULL,
+        look_after = CASE WHEN o.looks = a.looks AND a.outcome <> 'split' THEN a.later
+                          ELSE o.look_after END,
+        dead_at = CASE
+            WHEN o.looks <> a.looks OR a.outcome NOT IN ('unknown', 'busy', 'refused')
+                OR a.later IS NULL THEN o.dead_at
+            WHEN a.outcome = 'refused'
+                OR a.tried >= %(max_attempts)s AND (a.alone OR a.since < %(acked_at)s::timestamptz)
+                OR a.since + %(give_up)s::interval <= %(answered_at)s::timestamptz
+            THEN %(answered_at)s::timestamptz END
+    FROM judged a WHERE {_PLACE}
+)
+{_LOG}
+SELECT %(key)s::text, %(channel)s, bucket, external_id, sku, %(epoch)s, quantity, compare,
+    desired_offset, policy_version, %(mode)s, occurred_at, received_at, computed_at,
+    %(sent_at)s::timestamptz, %(answered_at)s::timestamptz, outcome, error FROM judged
+{_AGAIN}
+"""
 
 
 def store_answers(
-    connection: Connection,
-    answers: Sequence[Answer],
-    *,
-    key: str,
-    sent_at: datetime,
-    answered_at: datetime,
-    look_again_at: datetime,
+    connection: Connection, answers: Sequence[Answer], sent: Sent, giving_up: GivingUp
 ) -> None:
-    """Closes the attempts and moves each listing's base as its outcome says.
+    """Logs the attempts and moves each listing's base as its outcome says.
 
-    acked, shadow: the value is the base. stale, unknown: read first. busy: as it was. split: as it
-    was, and sent again at once without the item that spoiled its batch. refused: dead until its
-    desired value or its mapping changes. Failures look again at `look_again_at`.
+    acked, shadow: the value is the base. accepted: as it was, until its receipt says more. stale,
+    unknown: read first. busy: as it was. split: as it was, and sent again at once in a smaller
+    batch. refused: dead until its desired value or its mapping changes. A failure counts as one of
+    the listing's attempts if it has a `later`; without one it is the channel's, not the listing's,
+    and an unknown outcome without one waits to be sent again with its key.
     """
-    each(
-        connection,
-        "UPDATE hub.attempts SET answered_at = %s, outcome = %s, error = %s"
-        " WHERE channel = %s AND bucket = %s AND external_id = %s AND key = %s",
-        [
-            (answered_at, a.outcome, str(a.error) if a.error else None, *place(a.write.row), key)
-            for a in answers
-        ],
-    )
-    acked = [a for a in answers if a.outcome in {"acked", "shadow"}]
-    # Still looked at once more: an own event near the write would make it uncertain.
-    each(
-        connection,
-        "UPDATE hub.outbox SET base_milli = %s, base_kind = 'write', base_sent_at = %s,"
-        " base_answered_at = %s, unread = false, open_key = NULL, attempts = 0, failure = NULL,"
-        " look_after = NULL WHERE channel = %s AND bucket = %s AND external_id = %s",
-        [(a.write.row.desired_milli, sent_at, answered_at, *place(a.write.row)) for a in acked],
-    )
-    failed = [a for a in answers if a.outcome in {"stale", "busy", "unknown", "refused"}]
-    each(
-        connection,
-        "UPDATE hub.outbox SET open_key = NULL, attempts = attempts + %s, failure = %s,"
-        " unread = unread OR %s WHERE channel = %s AND bucket = %s AND external_id = %s",
-        [
-            (
-                0 if a.outcome == "stale" else 1,
-                str(a.error),
-                a.outcome in {"stale", "unknown"},
-                *place(a.write.row),
-            )
-            for a in failed
-        ],
-    )
-    each(
-        connection,
-        f"UPDATE hub.outbox SET look_after = %s, dead_at = %s WHERE {UNTOUCHED}",
-        [
-            (
-                None if a.outcome == "stale" else look_again_at,
-                answered_at if a.outcome == "refused" else None,
-                *seen(a.write.row),
-            )
-            for a in failed
-        ],
-    )
+    done = [a for a in answers if a.outcome in {"acked", "shadow"}]
+    if done:
+        calm = [_is_calm(a.write, sent.calm_after) for a in done]
+        values = _values(done, sent)
+        kind = "shadow" if done[0].outcome == "shadow" else "write"
+        values |= {
+            "calm": flags(calm), "adds": sent.adds, "verify_at": sent.verify_at, "kind": kind,
+            "outcome": done[0].outcome, "base_sent_at": sent.base_sent_at,
+        }  # fmt: skip
+        connection.execute(_ACKED, values)
+    failed = [a for a in answers if a.outcome not in {"acked", "shadow"}]
+    if failed:
+        values = _values(failed, sent)
+        values |= {
+            "outcomes": [a.outcome for a in failed],
+            "errors": [str(a.error)[:LONGEST_ERROR] if a.error else None for a in failed],
+            "alone": flags([a.alone for a in failed]),
+            "later": moments([a.later for a in failed]),
+            "max_attempts": giving_up.max_attempts,
+            "give_up": giving_up.give_up,
+            "acked_at": giving_up.acked_at,
+        }
+        connection.execute(_FAILED, values)
+
+
+def _is_calm(write: PlannedWrite, after: datetime | None) -> bool:
+    """Whether none of the listing's own events is dated near the write."""
+    row = write.row
+    if after is None:
+        return True
+    return row.own_known and (row.last_own_at is None or row.last_own_at < after)
+
+
+def _values(answers: Sequence[Answer], sent: Sent) -> dict[str, object]:
+    rows = [a.write.row for a in answers]
+    listings = [row.listing for row in rows]
+    return {
+        "channel": sent.channel, "key": sent.key, "epoch": sent.epoch, "mode": sent.mode,
+        "sent_at": sent.sent_at, "answered_at": sent.answered_at,
+        "buckets": texts([listing.bucket for listing in listings]),
+        "ids": texts([listing.external_id for listing in listings]),
+        "quantities": numbers([a.write.quantity_milli for a in answers]),
+        "compares": numbers([a.write.compare_milli for a in answers]),
+        "offsets": numbers([row.desired_offset for row in rows]),
+        "policies": numbers([row.policy_version for row in rows]),
+        "looks": numbers([row.looks for row in rows]),
+    }  # fmt: skip
 
 
 def abandon_open_attempts(connection: Connection, *, epoch: int, at: datetime) -> int:
     """Attempts that an earlier drain left unanswered: outcome unknown, so their rows are read
-    first.
+    first. Returns how many.
     """
+    return intents.abandon(connection, epoch=epoch, at=at)
+
+
+def revisions_since(
+    connection: Connection, channel: str, places: Sequence[tuple[str, str]], since: datetime
+) -> dict[tuple[str, str], int]:
+    """(bucket, external id) → how often it was revised since; what was refused or not sent does
+    not count, what may have been applied does.
+    """
+    if not places:
+        return {}
+    buckets, external_ids = zip(*places, strict=True)
     rows = connection.execute(
-        "UPDATE hub.attempts SET answered_at = %s, outcome = 'unknown',"
-        " error = 'the process that sent it ended before the answer'"
-        " WHERE outcome IS NULL AND epoch < %s RETURNING channel, bucket, external_id",
-        (at, epoch),
-    ).fetchall()
-    each(
-        connection,
-        "UPDATE hub.outbox SET unread = true, open_key = NULL, look = true, looks = looks + 1,"
-        " look_after = NULL"
-        " WHERE channel = %s AND bucket = %s AND external_id = %s",
-        rows,
+        "SELECT a.bucket, a.external_id, count(*) FROM hub.attempts a"
+        " JOIN unnest(%s::text[], %s::text[]) AS p (bucket, external_id)"
+        " USING (bucket, external_id) WHERE a.channel = %s AND a.sent_at >= %s"
+        " AND a.outcome IN ('acked', 'accepted', 'unknown') GROUP BY a.bucket, a.external_id",
+        (list(buckets), list(external_ids), channel, since),
     )
-    return len(rows)
+    return {(bucket, external_id): count for bucket, external_id, count in rows}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastWrite:
     """The newest attempt of a listing, and what stood there before the newest acknowledged one."""
 
-    outcome: str | None  # None: under way
+    outcome: str | None  # None: under way; accepted: not applied yet
     failure: str
     before_milli: int | None
     acked_at: datetime | None
 
 
-def last_writes(connection: Connection, channel: str) -> dict[tuple[str, str], LastWrite]:
+def last_writes(connection: Connection, channel: str) -> Mapping[tuple[str, str], LastWrite]:
     """(bucket, external id) → its last write, for every listing of the channel that was written."""
     rows = connection.execute(
         "SELECT DISTINCT ON (a.bucket, a.external_id) a.bucket, a.external_id, a.outcome,"
@@ -162,9 +263,22 @@ def last_writes(connection: Connection, channel: str) -> dict[tuple[str, str], L
         " WHERE a.channel = %s ORDER BY a.bucket, a.external_id, a.sent_at DESC",
         (channel,),
     )
-    return {
+    found = {
         (bucket, external_id): LastWrite(
             outcome=outcome, failure=failure, before_milli=before, acked_at=acked_at
         )
         for bucket, external_id, outcome, failure, before, acked_at in rows
     }
+    under_way = connection.execute(
+        "SELECT p.bucket, p.external_id FROM hub.intents i,"
+        " unnest(i.buckets, i.external_ids) AS p (bucket, external_id)"
+        " WHERE i.channel = %s AND i.state <> 'accepted'",
+        (channel,),
+    )
+    nothing = LastWrite(outcome=None, failure="", before_milli=None, acked_at=None)
+    for place in under_way.fetchall():
+        was = found.get(place, nothing)
+        found[place] = LastWrite(
+            outcome=None, failure=was.failure, before_milli=was.before_milli, acked_at=was.acked_at
+        )
+    return found

@@ -1,6 +1,6 @@
 """Webhooks: durable before they are answered, parsed afterwards, kept until they are done."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -30,6 +30,23 @@ def put(connection: Connection, system: str, verified: Verified, delivery: Deliv
             delivery.body, delivery.url, delivery.received_at,
         ),
     )  # fmt: skip
+
+
+_COLUMNS = ("text", "text", "text", "jsonb", "bytea", "text", "timestamptz")
+
+
+def put_all(connection: Connection, rows: Iterable[tuple[str, Verified, Delivery]]) -> None:
+    """As `put`, many at once: (system, names, delivery). All are stored, or none."""
+    with connection.cursor().copy(
+        "COPY hub.inbox (system, topic, delivery_id, headers, body, url, received_at)"
+        " FROM STDIN (FORMAT binary)"
+    ) as copy:
+        copy.set_types(_COLUMNS)
+        for system, verified, delivery in rows:
+            copy.write_row((
+                system, verified.topic, verified.delivery_id, Jsonb(dict(delivery.headers)),
+                delivery.body, delivery.url, delivery.received_at,
+            ))  # fmt: skip
 
 
 def take(connection: Connection, limit: int) -> list[InboxRow]:

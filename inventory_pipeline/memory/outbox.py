@@ -7,12 +7,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from inventory_pipeline.config.policy import Channel
 from inventory_pipeline.core.outbox import OutboxRow
-from inventory_pipeline.core.ports import Capabilities, Level, ListingRef
-from inventory_pipeline.core.vocabulary import EventType, MovesAt
-from inventory_pipeline.memory.places import UNTOUCHED, each, seen
+from inventory_pipeline.core.ports import Level
+from inventory_pipeline.memory.arrays import join_by_index, moments, numbers, texts
+from inventory_pipeline.memory.dead import DeadRow, dead_rows, drop_dead, revive
+from inventory_pipeline.memory.looking import rows_at, rows_of_sku, rows_to_look_at
 from inventory_pipeline.memory.postgres import Connection
+
+__all__ = [
+    "DeadRow", "channels_due", "dead_rows", "drop_dead", "look_at_own_events", "next_look",
+    "not_listed", "postpone", "reading_failed", "repush", "revive", "revive_since", "rows_at",
+    "rows_of_sku", "rows_to_look_at", "settle", "settle_read", "start_sending", "store_desired",
+    "store_readings",
+]  # fmt: skip
 
 _PENDING = (
     "channel", "bucket", "external_id", "bucket_external", "sku", "units_milli", "desired_milli",
@@ -32,8 +39,13 @@ ON CONFLICT (channel, bucket, external_id) DO UPDATE SET
     received_at = excluded.received_at, listed = excluded.listed,
     policy_version = excluded.policy_version, mapping_version = excluded.mapping_version,
     computed_at = excluded.computed_at,
+    -- How fast it falls: what fell before fades by half in an hour.
+    falling_milli = greatest(0, o.desired_milli - excluded.desired_milli)
+        + (o.falling_milli * power(0.5, least(60, greatest(0, extract(
+            epoch FROM excluded.computed_at - o.computed_at) / 3600))))::bigint,
+    waiting_since = coalesce(CASE WHEN o.look THEN o.waiting_since END, excluded.computed_at),
     look = true, looks = o.looks + 1, look_after = NULL, attempts = 0,
-    failure = NULL, dead_at = NULL
+    failure = NULL, failing_since = NULL, dead_at = NULL
 WHERE excluded.desired_offset >= o.desired_offset
   AND (excluded.desired_milli, excluded.listed, excluded.sku, excluded.units_milli,
        excluded.bucket_external)
@@ -85,7 +97,8 @@ def look_at_own_events(
     """
     for system, channels in systems.items():
         connection.execute(
-            "UPDATE hub.outbox o SET look = true, looks = o.looks + 1, look_after = NULL"
+            "UPDATE hub.outbox o SET look = true, looks = o.looks + 1, look_after = NULL,"
+            " waiting_since = coalesce(CASE WHEN o.look THEN o.waiting_since END, l.received_at)"
             " FROM hub.ledger l"
             " WHERE l.ledger_offset > %s AND l.ledger_offset <= %s AND l.kind = 'event'"
             " AND l.system = %s AND l.order_id IS NOT NULL AND o.channel = ANY(%s)"
@@ -95,156 +108,144 @@ def look_at_own_events(
         )
 
 
-_MOVES = {
-    MovesAt.ORDER: (EventType.ORDER_PLACED, EventType.ORDER_ADJUSTED),
-    MovesAt.PAYMENT: (EventType.ORDER_PLACED, EventType.ORDER_ADJUSTED),
-    MovesAt.FULFILMENT: (EventType.ORDER_FULFILLED,),
-    MovesAt.NONE: (),
-}
-
-_DUE = "AND look AND dead_at IS NULL AND (look_after IS NULL OR look_after <= %(now)s)"
-
-# The base tells the number at some moment between sent and answered; events dated near that
-# interval may or may not be in it. An own event without a quantity can't be added up: uncertain as
-# well.
-_LOOK = """
-WITH candidates AS (
-    SELECT * FROM hub.outbox
-    WHERE channel = %(channel)s {only}
-    ORDER BY computed_at, bucket, external_id
-    LIMIT %(limit)s
-), own AS (
-    SELECT o.bucket, o.external_id,
-           sum(CASE WHEN l.occurred_at <= o.base_answered_at + %(skew)s THEN 0
-                    WHEN l.type = ANY(%(takes)s) THEN -l.quantity_milli
-                    ELSE l.quantity_milli END * 1000 / o.units_milli) AS own_milli,
-           bool_or(l.occurred_at <= o.base_answered_at + %(skew)s OR l.quantity_milli IS NULL
-                   OR o.shared) AS uncertain,
-           max(l.occurred_at) AS last_own_at
-    FROM (SELECT c.*, EXISTS (SELECT 1 FROM hub.outbox x
-              WHERE x.channel = c.channel AND x.external_id = c.external_id
-                AND x.bucket <> c.bucket AND x.listed) AS shared FROM candidates c) o
-    JOIN hub.ledger l
-      ON l.kind = 'event' AND l.system = %(system)s
-     AND (l.channel = %(channel)s OR l.channel IS NULL)
-     AND l.occurred_at >= o.base_sent_at - %(skew)s
-     -- What is not computed yet is in neither number: desired and showing move together.
-     AND l.ledger_offset <= (SELECT ledger_offset FROM hub.sync_cursor)
-     AND (l.type = ANY(%(takes)s) OR l.type = ANY(%(gives)s))
-     AND (l.sku = o.sku AND (l.item = o.external_id OR NOT EXISTS (
-              SELECT 1 FROM hub.outbox other
-              WHERE other.channel = o.channel AND other.external_id = l.item))
-          OR l.sku IS NULL AND EXISTS (SELECT 1 FROM hub.ledger k
-              WHERE k.system = l.system AND k.order_id = l.order_id AND k.sku = o.sku))
-    GROUP BY o.bucket, o.external_id
+# A channel that asked for patience, or whose breaker is open, has nothing to do until then.
+_ASKED_AT = (
+    "(SELECT CASE b.state WHEN 'open' THEN b.next_probe_at ELSE b.paused_until END"
+    " FROM hub.breakers b WHERE b.channel = d.channel)"
 )
-SELECT c.bucket, c.bucket_external, c.external_id, c.sku, c.desired_milli, c.desired_offset,
-       c.policy_version, c.computed_at, c.occurred_at, c.received_at, c.base_milli, c.base_sent_at,
-       c.base_answered_at, coalesce(own.own_milli, 0)::bigint, coalesce(own.uncertain, false),
-       own.last_own_at, c.attempts, c.listed, c.looks, c.unread
-FROM candidates c LEFT JOIN own USING (bucket, external_id)
-ORDER BY c.computed_at, c.bucket, c.external_id
-"""
-
-
-def rows_to_look_at(
-    connection: Connection,
-    channel: Channel,
-    capabilities: Capabilities,
-    *,
-    now: datetime,
-    limit: int,
-    everything: bool = False,
-) -> list[OutboxRow]:
-    """Listings that may need work, oldest first, with what the channel did itself since the base.
-
-    With `everything` all listings of the channel, whether they need a look or not (reconciliation).
-    """
-    only = "" if everything else _DUE
-    return _rows(connection, channel, capabilities, only, {"now": now, "limit": limit})
-
-
-def rows_of_sku(
-    connection: Connection, channel: Channel, capabilities: Capabilities, sku: str, *, limit: int
-) -> list[OutboxRow]:
-    """The listings of a sku in one channel, with what the channel did itself since the base."""
-    only = "AND sku = %(sku)s"
-    return _rows(connection, channel, capabilities, only, {"sku": sku, "limit": limit})
-
-
-def _rows(
-    connection: Connection,
-    channel: Channel,
-    capabilities: Capabilities,
-    only: str,
-    parameters: Mapping[str, Any],
-) -> list[OutboxRow]:
-    gives = [EventType.ORDER_CANCELLED] if "cancel" in capabilities.restores_on else []
-    rows = connection.execute(
-        _LOOK.format(only=only),
-        {
-            "channel": channel.id, "system": channel.system, "skew": channel.skew,
-            "gives": [str(t) for t in gives],
-            "takes": [str(t) for t in _MOVES[capabilities.moves_at]],
-            **parameters,
-        },
-    )  # fmt: skip
-    return [_row(channel.id, row) for row in rows]
+_LOOKS = "look AND dead_at IS NULL AND open_key IS NULL"
 
 
 def channels_due(connection: Connection, *, now: datetime) -> frozenset[str]:
-    """Channels with listings that need a look now."""
+    """Channels with listings that need a look now, or with a batch to ask about."""
     rows = connection.execute(
-        "SELECT DISTINCT channel FROM hub.outbox WHERE look AND dead_at IS NULL"
-        " AND (look_after IS NULL OR look_after <= %s)",
-        (now,),
+        f"SELECT channel FROM (SELECT DISTINCT channel FROM hub.outbox WHERE {_LOOKS}"
+        " AND (look_after IS NULL OR look_after <= %(now)s)"
+        " UNION SELECT channel FROM hub.intents WHERE due_at <= %(now)s) d"
+        f" WHERE coalesce({_ASKED_AT} <= %(now)s, true)",
+        {"now": now},
     )
     return frozenset(channel for (channel,) in rows)
 
 
 def next_look(connection: Connection) -> datetime | None:
-    """When the next postponed listing is due; None if none waits."""
+    """When the next postponed listing or batch is due, or a paused channel may be asked again;
+    None if none waits.
+    """
     row = connection.execute(
-        "SELECT min(look_after) FROM hub.outbox WHERE look AND dead_at IS NULL"
+        "SELECT min(greatest(d.at, d.asked_at)) FROM ("
+        f" SELECT d.at, {_ASKED_AT} AS asked_at FROM ("
+        f"  SELECT channel, min(look_after) AS at FROM hub.outbox WHERE {_LOOKS} GROUP BY channel"
+        "  UNION ALL"
+        "  SELECT channel, min(due_at) FROM hub.intents WHERE due_at IS NOT NULL GROUP BY channel"
+        "  UNION ALL"
+        "  SELECT channel, NULL FROM hub.breakers b WHERE EXISTS (SELECT 1 FROM hub.outbox o"
+        f"   WHERE o.channel = b.channel AND {_LOOKS} AND o.look_after IS NULL)"
+        " ) d) d"
     ).fetchone()
     return row[0] if row else None
 
 
+def start_sending(
+    connection: Connection, channel: str, *, among: Sequence[str] | None = None
+) -> int:
+    """Forgets what a shadow noted as shown, so that these listings are read before they are
+    written; `among` names skus, None stands for all. Returns how many it were.
+
+    To be called whenever a channel begins to send; repeating it costs one look into an index.
+    """
+    return connection.execute(
+        "UPDATE hub.outbox SET base_milli = NULL, base_kind = NULL, base_sent_at = NULL,"
+        " base_answered_at = NULL, bases = bases + 1, look = true, looks = looks + 1,"
+        " look_after = NULL, waiting_since = NULL"
+        " WHERE channel = %(channel)s AND base_kind = 'shadow'"
+        " AND (%(among)s::text[] IS NULL OR sku = ANY(%(among)s))",
+        {"channel": channel, "among": None if among is None else list(among)},
+    ).rowcount
+
+
+_ROW = "o.channel = p.channel AND o.bucket = p.bucket AND o.external_id = p.external_id"
+# Whatever marked the row since it was read (a newer desired value, an own event) must not be lost.
+_SEEN = (
+    " FROM unnest(%(channels)s::text[], %(buckets)s::text[], %(ids)s::text[], %(looks)s::bigint[])"
+    f" AS p (channel, bucket, external_id, looks) WHERE {_ROW} AND o.looks = p.looks"
+)
+
+
+def _change(connection: Connection, rows: Sequence[OutboxRow], changes: str, **values: Any) -> None:
+    """The same change for all these rows that nothing has marked meanwhile."""
+    if rows:
+        join_by_index(connection)
+        connection.execute(
+            f"UPDATE hub.outbox o SET {changes}{_SEEN}",
+            {
+                "channels": texts([row.channel for row in rows]),
+                "buckets": texts([row.listing.bucket for row in rows]),
+                "ids": texts([row.listing.external_id for row in rows]),
+                "looks": numbers([row.looks for row in rows]),
+                **values,
+            },
+        )
+
+
 def settle(connection: Connection, rows: Sequence[OutboxRow]) -> None:
-    """These show what they must: no look needed until something changes."""
-    each(
+    """These show what they must: no look needed until something changes, or until an acknowledged
+    number is to be read.
+    """
+    _change(
         connection,
-        "UPDATE hub.outbox SET look = false, look_after = NULL, attempts = 0, failure = NULL"
-        f" WHERE {UNTOUCHED}",
-        [seen(row) for row in rows],
+        rows,
+        "look = o.verify_at IS NOT NULL, look_after = o.verify_at, attempts = 0, failure = NULL,"
+        " failing_since = NULL, waiting_since = NULL",
     )
 
 
-def postpone(connection: Connection, rows: Sequence[OutboxRow], until: datetime) -> None:
-    """Looks at these again at `until`."""
-    each(
+def settle_read(connection: Connection, rows: Sequence[OutboxRow]) -> None:
+    """These were just read and show what they must: as `settle`, whatever was to be verified."""
+    _change(
         connection,
-        f"UPDATE hub.outbox SET look = true, look_after = %s WHERE {UNTOUCHED}",
-        [(until, *seen(row)) for row in rows],
+        rows,
+        "look = false, look_after = NULL, verify_at = NULL, attempts = 0, failure = NULL,"
+        " failing_since = NULL, waiting_since = NULL",
+    )
+
+
+def postpone(
+    connection: Connection, rows: Sequence[OutboxRow], until: datetime, why: str | None = None
+) -> None:
+    """Looks at these again at `until`; `why`, where given, is shown to people meanwhile."""
+    _change(
+        connection,
+        rows,
+        "look = true, look_after = %(until)s, failure = coalesce(%(why)s, o.failure)",
+        until=until,
+        why=why,
     )
 
 
 def store_readings(connection: Connection, channel: str, levels: Sequence[Level]) -> None:
     """A reading becomes the base unless a newer answer is already held."""
-    each(
-        connection,
-        "UPDATE hub.outbox SET base_milli = %s, base_kind = 'reading', base_sent_at = %s,"
-        " base_answered_at = %s, unread = false, open_key = NULL"
-        " WHERE channel = %s AND bucket = %s AND external_id = %s"
-        " AND (base_answered_at IS NULL OR base_answered_at <= %s)",
-        [
-            (
-                level.quantity_milli, level.asked_at, level.answered_at, channel,
-                level.listing.bucket, level.listing.external_id, level.answered_at,
-            )
-            for level in levels
-        ],
-    )  # fmt: skip
+    if levels:
+        join_by_index(connection)
+        connection.execute(
+            "UPDATE hub.outbox o SET base_milli = p.milli, base_kind = 'reading',"
+            " base_sent_at = p.asked_at, base_answered_at = p.answered_at, bases = o.bases + 1,"
+            " unread = false, verify_at = NULL"
+            " FROM unnest(%(buckets)s::text[], %(ids)s::text[], %(milli)s::bigint[],"
+            " %(asked)s::timestamptz[], %(answered)s::timestamptz[])"
+            " AS p (bucket, external_id, milli, asked_at, answered_at)"
+            " WHERE o.channel = %(channel)s AND o.bucket = p.bucket"
+            " AND o.external_id = p.external_id AND o.open_key IS NULL"
+            " AND (o.base_answered_at IS NULL OR o.base_answered_at <= p.answered_at)",
+            {
+                "channel": channel,
+                "buckets": texts([level.listing.bucket for level in levels]),
+                "ids": texts([level.listing.external_id for level in levels]),
+                "milli": numbers([level.available_milli for level in levels]),
+                "asked": moments([level.asked_at for level in levels]),
+                "answered": moments([level.answered_at for level in levels]),
+            },
+        )
 
 
 def not_listed(
@@ -253,41 +254,46 @@ def not_listed(
     """The channel does not have these listings: asked again later, and shown to people
     meanwhile.
     """
-    each(
-        connection,
-        f"UPDATE hub.outbox SET failure = %s, look_after = %s WHERE {UNTOUCHED}",
-        [(message, until, *seen(row)) for row in rows],
-    )
+    _change(connection, rows, "failure = %(why)s, look_after = %(until)s", why=message, until=until)
 
 
 def reading_failed(
-    connection: Connection, rows: Sequence[OutboxRow], message: str, *, until: datetime
+    connection: Connection,
+    rows: Sequence[OutboxRow],
+    message: str,
+    *,
+    until: datetime,
+    dead_at: datetime | None = None,
 ) -> None:
-    """The channel did not answer: asked again at `until`; nothing is known to have changed."""
-    each(
+    """A listing could not be read: asked again at `until`, or dead from `dead_at` on."""
+    _change(
         connection,
-        "UPDATE hub.outbox SET failure = %s, look_after = %s, attempts = attempts + 1"
-        f" WHERE {UNTOUCHED}",
-        [(message, until, *seen(row)) for row in rows],
+        rows,
+        "failure = %(why)s, look_after = %(until)s, attempts = o.attempts + 1,"
+        " failing_since = coalesce(o.failing_since, %(until)s), dead_at = %(dead_at)s",
+        why=message,
+        until=until,
+        dead_at=dead_at,
     )
 
 
 def repush(connection: Connection, channel: str, places: Sequence[tuple[str, str]]) -> None:
     """Reads these again and sends desired where it differs; a dead one gets another chance."""
-    each(
-        connection,
-        "UPDATE hub.outbox SET look = true, looks = looks + 1, look_after = NULL, dead_at = NULL,"
-        " unread = true WHERE channel = %s AND bucket = %s AND external_id = %s",
-        [(channel, *place) for place in places],
+    if places:
+        buckets, external_ids = zip(*places, strict=True)
+        connection.execute(
+            "UPDATE hub.outbox o SET look = true, looks = o.looks + 1, look_after = NULL,"
+            " dead_at = NULL, attempts = 0, failing_since = NULL, unread = true"
+            " FROM unnest(%s::text[], %s::text[]) AS p (bucket, external_id)"
+            " WHERE o.channel = %s AND o.bucket = p.bucket AND o.external_id = p.external_id",
+            (list(buckets), list(external_ids), channel),
+        )
+
+
+def revive_since(connection: Connection, channel: str, at: datetime) -> None:
+    """Listings that died since then were judged by a channel that refuses everything."""
+    connection.execute(
+        "UPDATE hub.outbox SET dead_at = NULL, attempts = 0, look = true, looks = looks + 1,"
+        " look_after = NULL WHERE channel = %s AND dead_at >= %s",
+        (channel, at),
     )
-
-
-def _row(channel: str, row: tuple[Any, ...]) -> OutboxRow:
-    return OutboxRow(
-        channel=channel,
-        listing=ListingRef(bucket=row[0], bucket_external=row[1], external_id=row[2]),
-        sku=row[3], desired_milli=row[4], desired_offset=row[5], policy_version=row[6],
-        computed_at=row[7], occurred_at=row[8], received_at=row[9], base_milli=row[10],
-        base_sent_at=row[11], base_answered_at=row[12], own_milli=row[13], uncertain=row[14],
-        last_own_at=row[15], attempts=row[16], listed=row[17], looks=row[18], unread=row[19],
-    )  # fmt: skip

@@ -11,6 +11,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from inventory_pipeline.core.errors import PostgresUnavailable
+from inventory_pipeline.memory.fault_points import connection_class
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LEDGER_NOTIFICATION = "hub_ledger"
@@ -27,6 +28,7 @@ class Postgres:
         self._patience_s = patience_s
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
+            connection_class=connection_class(),
             min_size=1,
             max_size=max_connections,
             timeout=patience_s,
@@ -56,7 +58,7 @@ class Postgres:
     def dedicated(self) -> Connection:
         """A connection of one's own, autocommitting: for session locks and LISTEN."""
         try:
-            connection = psycopg.connect(self.url, autocommit=True, connect_timeout=10)
+            connection = connection_class().connect(self.url, autocommit=True, connect_timeout=10)
         except psycopg.OperationalError as error:
             raise unavailable(self.url, str(error)) from error
         connection.execute("SET timezone TO 'UTC'")

@@ -88,6 +88,13 @@ def end_drain(pg: Postgres, *, patience_s: float) -> bool:
         return True
 
 
+def epoch(connection: Connection) -> int:
+    """The epoch of the drain that counts now; it may have moved on by the time this is read."""
+    row = connection.execute("SELECT epoch FROM hub.sync_cursor").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def check_epoch(connection: Connection, epoch: int) -> None:
     """Holds the epoch still until the caller commits. Raises Superseded if it has moved on."""
     row = connection.execute("SELECT epoch, holder FROM hub.sync_cursor FOR SHARE").fetchone()

@@ -31,34 +31,57 @@ MAX_COST = 1000
 
 @dataclass(slots=True)
 class Bucket:
-    """`points` of `maximum`, refilled by `restore` points a second of the monotonic `timer`."""
+    """`points` of `maximum`, refilled by `restore` points a second of the monotonic `timer`.
+
+    Counts what was spent, and how often a query was refused.
+    """
 
     maximum: float
     restore: float
     timer: Callable[[], float]
     points: float = 0.0
     filled_at: float = 0.0
+    began_at: float = 0.0
+    spent: float = 0.0
+    refused: int = 0
 
     def __post_init__(self) -> None:
-        self.points = self.maximum
-        self.filled_at = self.timer()
+        self.reset()
+
+    def reset(self) -> None:
+        """Full again, and nothing counted."""
+        self.points, self.spent, self.refused = self.maximum, 0.0, 0
+        self.filled_at = self.began_at = self.timer()
 
     def take(self, cost: float) -> bool:
         """Takes the points, or says False and takes none."""
-        now = self.timer()
-        self.points = min(self.maximum, self.points + (now - self.filled_at) * self.restore)
-        self.filled_at = now
+        self._fill()
         if cost > self.points:
+            self.refused += 1
             return False
         self.points -= cost
+        self.spent += cost
         return True
 
+    def used_percent(self) -> float:
+        """What was spent of all that could have been since the reset: what it held then, and what
+        came back since.
+        """
+        allowed = self.maximum + (self.timer() - self.began_at) * self.restore
+        return 100 * self.spent / allowed
+
     def status(self) -> dict[str, float]:
+        self._fill()
         return {
             "maximumAvailable": self.maximum,
             "currentlyAvailable": int(self.points),
             "restoreRate": self.restore,
         }
+
+    def _fill(self) -> None:
+        now = self.timer()
+        self.points = min(self.maximum, self.points + (now - self.filled_at) * self.restore)
+        self.filled_at = now
 
 
 def query_cost(

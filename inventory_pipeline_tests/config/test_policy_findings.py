@@ -187,3 +187,33 @@ def test_stock_that_is_to_be_kept_of_a_bundle_is_a_warning(kind, tmp_path):
     assert f"rule s1: KIT is a bundle, which has no stock of its own: {kind}" in finding.message
     policy = changed("kind: buffer,", "kind: buffer, skus: [KIT],")
     assert Folder(policy=policy).check(tmp_path)[1] == []
+
+
+def alerts(text: str) -> str:
+    return changed("rules:\n", f"alerts: {text}\nrules:\n")
+
+
+def test_quiet_hours_are_two_times_and_a_zone(tmp_path):
+    hub = Folder(policy=alerts('{quiet: "22:00 - 7:00 Europe/Berlin"}')).check(tmp_path)[0]
+    assert hub is not None
+    assert (quiet := hub.alerts.quiet) is not None
+    assert (quiet.begin.hour, quiet.until.hour, str(quiet.zone)) == (22, 7, "Europe/Berlin")
+
+
+@pytest.mark.parametrize("text", ["22-7", "22:00-25:00", "22:00-07:00 Mars/Base", "always"])
+def test_odd_quiet_hours_are_refused(tmp_path, text):
+    findings = Folder(policy=alerts(f'{{quiet: "{text}"}}')).check(tmp_path)[1]
+    assert ["should be two times of day and a time zone" in f.message for f in findings] == [True]
+
+
+def test_where_alerts_go_is_a_secret_that_shows_nowhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALERT_MAIL", "mailto://ops:hunter2@example.com")
+    hub = Folder(policy=alerts("{to: {ops: {env: ALERT_MAIL}}}")).check(tmp_path)[0]
+    assert hub is not None
+    assert hub.alerts.to["ops"].reveal() == "mailto://ops:hunter2@example.com"
+    assert "hunter2" not in repr(hub.alerts)
+
+
+def test_an_address_has_to_be_one_text(tmp_path):
+    findings = Folder(policy=alerts("{to: {ops: [1, 2]}}")).check(tmp_path)[1]
+    assert any("should be an Apprise address" in f.message for f in findings)

@@ -279,7 +279,7 @@ def test_a_folder_that_cannot_be_searched_says_so(tmp_path):
     [
         (
             {"snapshot": "*.csv"},
-            "snapshot is unknown; known are events, page_lines, settle_s, snapshots",
+            "snapshot is unknown; known are columns, delimiter, events, page_lines, settle_s, ",
         ),
         ({}, "snapshots or events is missing"),
         ({"snapshots": 7}, "snapshots must be a text"),
@@ -306,3 +306,50 @@ def test_a_glob_that_no_file_matches_is_doubted_with_its_option_and_place(tmp_pa
 def test_a_glob_that_cannot_be_used_is_doubted_with_its_reason(tmp_path):
     [doubt, _] = opened(tmp_path, snapshots="/elsewhere/*.csv").doubts()
     assert doubt.startswith("systems.wms.options.snapshots: wms: read files [/elsewhere/*.csv]")
+
+
+def test_tab_separated_files_are_snapshots(tmp_path):
+    write(tmp_path, "a.tsv", HEAD.replace(",", "\t") + "2026-03-02T08:00:00Z\t1\tA, large\t5\n")
+    (found,) = snapshots(opened(tmp_path, events=None))
+    assert found.frame.iloc[0].tolist() == ["2026-03-02T08:00:00Z", "1", "A, large", "5"]
+
+
+def test_other_separators_are_named(tmp_path):
+    write(tmp_path, "a.csv", HEAD.replace(",", ";") + "2026-03-02T08:00:00Z;1;A;0,5\n")
+    (found,) = snapshots(opened(tmp_path, events=None, delimiter=";"))
+    assert found.frame["on_hand"].tolist() == ["0,5"]  # and the check of the snapshot refuses it
+    with pytest.raises(HubError, match="delimiter must be one character"):
+        opened(tmp_path, delimiter=";;")
+
+
+def test_json_lines_are_snapshots_too_with_every_digit(tmp_path):
+    lines = [
+        '{"as_of": "2026-03-02T08:00:00Z", "location": "1", "item": "A", "on_hand": 5.10}',
+        "",
+        '{"as_of": "2026-03-02T08:00:00Z", "location": 1, "item": "B", "damaged": null}',
+    ]
+    write(tmp_path, "a.ndjson", "\n".join(lines))
+    (found,) = snapshots(opened(tmp_path, events=None))
+    assert found.frame["on_hand"].tolist()[0] == "5.10"
+    assert found.frame["location"].tolist() == ["1", "1"]
+    assert found.frame.isna().sum().to_dict()["on_hand"] == 1
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"item": {"no": 1}}', '{"on_hand": true}'])
+def test_a_line_that_is_no_row_makes_the_file_unreadable_and_is_named(tmp_path, line):
+    write(tmp_path, "a.ndjson", '{"item": "A"}\n' + line + "\n")
+    (found,) = snapshots(opened(tmp_path, events=None))
+    assert found.frame is None
+    assert "line 2" in found.error
+
+
+def test_columns_with_other_names_are_mapped(tmp_path):
+    head = "Date,Place,SKU,Qty,on_hand\n"
+    write(tmp_path, "a.csv", head + "2026-03-02T08:00:00Z,1,A,5,not ours\n")
+    columns = {"as_of": "Date", "location": "Place", "item": "SKU", "on_hand": "Qty"}
+    (found,) = snapshots(opened(tmp_path, events=None, columns=columns))
+    assert found.frame.to_dict("records") == [
+        {"as_of": "2026-03-02T08:00:00Z", "location": "1", "item": "A", "on_hand": "5"}
+    ]
+    with pytest.raises(HubError, match="columns must map names to names"):
+        opened(tmp_path, columns={"on_hand": 3})

@@ -5,14 +5,15 @@ from email.utils import formatdate
 
 import pytest
 import stamina
+from structlog.testing import capture_logs
 
+from inventory_pipeline.connectors.headers import clock_skew_s, retry_after_s
 from inventory_pipeline.connectors.http import (
     Caller,
     Kind,
     Purpose,
     Trouble,
     as_error,
-    retry_after_s,
     utc_time,
 )
 from inventory_pipeline.core.errors import (
@@ -65,7 +66,16 @@ def trouble_of(reply: Reply, **more) -> Trouble:
         (Reply(status=500, body=b"oops"), Kind.UNKNOWN, "answered 500: 'oops'"),
         (Reply(status=503), Kind.UNKNOWN, "answered 503"),
         (Reply(body=HTML), Kind.UNKNOWN, "with HTML"),
-        (Reply(body=b"{half"), Kind.UNKNOWN, "not JSON"),
+        (Reply(body=b"{half"), Kind.UNKNOWN, "with something that is not JSON to its end"),
+        (Reply(body=b"OK"), Kind.UNKNOWN, "with something that is not JSON: 'OK'"),
+        (Reply(body=b""), Kind.UNKNOWN, "with nothing"),
+        (Reply(body=b"[" * 100_000), Kind.UNKNOWN, "not JSON to its end"),
+        (Reply(body=b'"\xff"'), Kind.UNKNOWN, "not JSON"),
+        (
+            Reply(body=b"{}", headers={"Content-Encoding": "gzip"}),
+            Kind.UNKNOWN,
+            "unreadable answer",
+        ),
         (Reply(body=b'{"a": 1', cut=True), Kind.UNKNOWN, "broke off"),
         (Reply(hang_up=True), Kind.UNKNOWN, "broke off"),
         (Reply(wait_s=1), Kind.UNKNOWN, "did not answer within 0.5 s"),
@@ -76,6 +86,80 @@ def test_what_is_known_after_an_answer(reply, kind, said):
     trouble = trouble_of(reply)
     assert trouble.kind is kind
     assert said in trouble.message
+
+
+@pytest.mark.parametrize(
+    ("reply", "what_to_do"),
+    [
+        (Reply(status=401), "wrong, revoked or expired: renew them"),
+        (Reply(status=403), "may not do this: give them the rights"),
+        (Reply(status=404), "compare hub.yaml with"),
+        (Reply(status=301, headers={"Location": "/there"}), "put the final address into hub.yaml"),
+        (Reply(body=HTML), "a login or maintenance page looks like this"),
+    ],
+)
+def test_an_answer_that_a_person_must_see_to_says_what_to_do(reply, what_to_do):
+    trouble = trouble_of(reply)
+    for purpose in Purpose:
+        error = as_error(trouble, purpose, system="shop", call="read orders")
+        assert str(error).startswith("shop: read orders: 127.0.0.1 ")
+        assert what_to_do in str(error)
+
+
+def test_trouble_keeps_what_was_answered():
+    trouble = trouble_of(Reply(status=422, body={"code": "odd"}))
+    assert (trouble.status, trouble.content) == (422, b'{"code": "odd"}')
+    assert trouble_of(Reply(hang_up=True)).status == 0
+
+
+def test_an_answer_without_content_is_none():
+    with scripted(Reply(status=204)) as script:
+        assert caller(script.url).once("POST", "/x").body is None
+
+
+def test_a_storm_of_errors_is_asked_a_few_times_and_no_more():
+    for status in (429, 500, 503):
+        with scripted(Reply(status=status, headers={"Retry-After": "0"})) as script:
+            asking = caller(script.url)
+            for _ in range(3):
+                with pytest.raises(Trouble, match=f"answered {status}"):
+                    asking.read("GET", "/x")
+            assert len(script.asked) == 9
+
+
+def test_a_clock_that_differs_is_told_once_and_its_end_too():
+    ours = [time.time()]
+    with scripted(Reply(body={})) as script, capture_logs() as logs:
+        asking = caller(script.url, wall=lambda: ours[0])
+        for now, told in [(0, 0), (-45, 0), (-75, 1), (-75, 1), (0, 2), (75, 3), (75, 3)]:
+            ours[0] = time.time() + now
+            asking.once("GET", "/x")
+            assert len(logs) == told
+    behind, agree, ahead = logs
+    assert (behind["log_level"], behind["event"], behind["system"]) == (
+        "warning", "clocks differ", "shop",
+    )  # fmt: skip
+    assert behind["ahead_s"] == pytest.approx(75, abs=2)
+    assert "time server" in behind["hint"]
+    assert agree["event"] == "clocks agree again"
+    assert ahead["ahead_s"] == pytest.approx(-75, abs=2)
+
+
+def test_a_slow_or_a_kept_answer_says_nothing_of_clocks():
+    date = {"date": formatdate(1_000_000, usegmt=True)}
+    assert clock_skew_s(date, asked=999_000, answered=1_001_000) == 0
+    assert clock_skew_s(date, asked=1_000_000.9, answered=1_000_001) == 0
+    assert clock_skew_s(date, asked=1_000_091, answered=1_000_092) == -90
+    assert clock_skew_s(date | {"age": "90"}, asked=1_000_091, answered=1_000_092) is None
+    assert clock_skew_s({}, asked=0, answered=0) is None
+
+
+def test_a_pause_until_a_date_is_counted_by_the_clock_that_named_it():
+    headers = {
+        "retry-after": formatdate(1_000_030, usegmt=True),
+        "date": formatdate(1_000_000, usegmt=True),
+    }
+    assert retry_after_s(headers, now=5_000) == 30
 
 
 def test_nobody_there_means_that_nothing_happened():

@@ -1,10 +1,11 @@
-"""What sensors and checks ask the memory: read-only, bounded, one question each."""
+"""What sensors and checks ask of the memory: read-only, bounded, one question each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from inventory_pipeline.core.causes import HARMLESS
 from inventory_pipeline.memory.postgres import Connection
 
 WORST_ROWS = 20
@@ -239,14 +240,18 @@ def negative_listings(connection: Connection, channel: str) -> list[tuple[str, s
 
 
 def variances(connection: Connection, comparison: str, channel: str | None = None) -> Variances:
-    """The open variances of one comparison (`channel` | `ledger` | `systems`)."""
+    """The open variances of one comparison (`channel` | `ledger` | `systems`); those that pass by
+    themselves are left out.
+    """
+    harmless = [str(cause) for cause in HARMLESS]
     total, oldest = _some(
         connection.execute(
             """
             SELECT count(*), min(first_seen) FROM hub.variances
             WHERE comparison = %s AND channel IS NOT DISTINCT FROM %s AND closed_at IS NULL
+              AND cause <> ALL(%s)
             """,
-            (comparison, channel),
+            (comparison, channel, harmless),
         ).fetchone()
     )
     rows = connection.execute(
@@ -255,10 +260,11 @@ def variances(connection: Connection, comparison: str, channel: str | None = Non
                expected_milli, found_milli, cause, first_seen
         FROM hub.variances
         WHERE comparison = %s AND channel IS NOT DISTINCT FROM %s AND closed_at IS NULL
+          AND cause <> ALL(%s)
         ORDER BY abs(coalesce(found_milli, 0) - coalesce(expected_milli, 0)) DESC, variance_id
         LIMIT %s
         """,
-        (comparison, channel, WORST_ROWS),
+        (comparison, channel, harmless, WORST_ROWS),
     ).fetchall()
     finished = _some(
         connection.execute(
@@ -284,16 +290,37 @@ def variances(connection: Connection, comparison: str, channel: str | None = Non
     return Variances(total=total, oldest=oldest, worst=worst, finished_at=finished)
 
 
-def ledger_shape(connection: Connection) -> LedgerShape:
-    """One statement, so one moment: the counter moves only with the rows."""
+def ledger_shape(connection: Connection, *, newest: int | None = None) -> LedgerShape:
+    """One statement, so one moment: the counter moves only with the rows.
+
+    With `newest` only so many of the newest offsets are counted, and those before taken as right.
+    """
     row = connection.execute(
         """
-        SELECT (SELECT ledger_offset FROM hub.counter), coalesce(max(ledger_offset), 0), count(*)
-        FROM hub.ledger
-        """
+        WITH looked AS (
+            SELECT ledger_offset AS counter,
+                   CASE WHEN %(newest)s::bigint IS NULL THEN 0
+                        ELSE greatest(0, ledger_offset - %(newest)s) END AS after
+            FROM hub.counter
+        )
+        SELECT k.counter, coalesce(max(l.ledger_offset), k.after), k.after + count(l.ledger_offset)
+        FROM looked k LEFT JOIN hub.ledger l ON l.ledger_offset > k.after
+        GROUP BY k.counter, k.after
+        """,
+        {"newest": newest},
     ).fetchone()
     counter, greatest, rows = _some(row)
     return LedgerShape(counter=counter, greatest=greatest, rows=rows)
+
+
+def uncomputed_since(connection: Connection) -> datetime | None:
+    """When the oldest entry came in that is not computed yet; None: all are."""
+    row = connection.execute(
+        "SELECT l.received_at FROM hub.sync_cursor c"
+        " JOIN hub.ledger l ON l.ledger_offset = c.ledger_offset + 1"
+    ).fetchone()
+    oldest: datetime | None = row[0] if row else None
+    return oldest
 
 
 def quarantine(

@@ -5,7 +5,21 @@ A file here is one group of commands.
 
 import typer
 
-from inventory_pipeline.cli import hub, postgres, quarantine, running, why
+from inventory_pipeline.cli import (
+    access,
+    alerts,
+    connectors,
+    dead,
+    guard,
+    hub,
+    policy,
+    postgres,
+    quarantine,
+    reconcile,
+    running,
+    status,
+    why,
+)
 from inventory_pipeline.core.errors import HubError
 
 app = typer.Typer(
@@ -18,9 +32,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(running.commands)
+app.add_typer(reconcile.commands)
 app.add_typer(hub.commands)
 app.add_typer(why.commands)
+app.add_typer(connectors.commands)
+app.add_typer(policy.commands)
 app.add_typer(quarantine.commands, name="quarantine")
+app.add_typer(guard.commands, name="guard")
+app.add_typer(dead.commands, name="dead")
+app.add_typer(alerts.commands, name="alerts")
+app.add_typer(status.commands)
+app.add_typer(access.commands, name="token")
 app.add_typer(postgres.commands)
 
 

@@ -45,7 +45,10 @@ NoDemo = Annotated[
 
 @contextmanager
 def open_hub(hub: Path, state: Path | None, *, demo: bool = True) -> Iterator["HubContext"]:
-    """The hub on the given Postgres, or on its own, which is stopped if it did not run."""
+    """The hub on the given Postgres, or on its own, which is stopped if it did not run.
+
+    As it was activated last: a command does not make a folder count that somebody is editing.
+    """
     from inventory_pipeline.flow.context import open_context
     from inventory_pipeline.up.demo import saved_environment
     from inventory_pipeline.up.folders import folders_of
@@ -53,7 +56,7 @@ def open_hub(hub: Path, state: Path | None, *, demo: bool = True) -> Iterator["H
     folders = folders_of(hub, state, demo=demo)
     os.environ.update(saved_environment(folders))
     with memory_url(folders) as url:
-        ctx = open_context(folders.hub, folders.state, url)
+        ctx = open_context(folders.hub, folders.state, url, activate_changes=False)
         try:
             yield ctx
         finally:

@@ -18,7 +18,6 @@ from inventory_pipeline.cli.common import (
     print_json,
     tell,
 )
-from inventory_pipeline.core.errors import HubError
 
 DEFAULT_PORT = 8400
 DEFAULT_DAGSTER_PORT = 3000
@@ -57,29 +56,6 @@ def up(
     raise typer.Exit(run(wishes))
 
 
-@commands.command(epilog="Example: inventory-pipeline status myhub --json")
-def status(hub: HubFolder, state: State = None, as_json: AsJson = False) -> None:
-    """Say how the hub is: channels, how far the numbers are, what differs.
-
-    Ends with 0 if every channel shows what it must, with 1 if not.
-    """
-    from inventory_pipeline.server import queries
-    from inventory_pipeline.up.reports import print_status
-
-    with open_hub(hub, state) as ctx, ctx.pg.connection() as connection:
-        sync = queries.sync_state(connection)
-        channels = queries.channel_states(connection, list(ctx.hub.channels), at=ctx.clock())
-    well = sync.behind == 0 and all(
-        c.in_sync == c.listings and c.open_variances == 0 for c in channels
-    )
-    if as_json:
-        print_json({"well": well, "sync": fields(sync), "channels": [fields(c) for c in channels]})
-    else:
-        print_status(sync, channels)
-    if not well:
-        raise typer.Exit(1)
-
-
 @commands.command(epilog="Example: inventory-pipeline rebuild myhub")
 def rebuild(hub: HubFolder, state: State = None, as_json: AsJson = False) -> None:
     """Make the derived numbers again from the ledger and the landed snapshots.
@@ -99,42 +75,6 @@ def rebuild(hub: HubFolder, state: State = None, as_json: AsJson = False) -> Non
     )
 
 
-@commands.command(epilog="Example: inventory-pipeline reconcile myhub --channel web --full")
-def reconcile(
-    hub: HubFolder,
-    state: State = None,
-    channel: Annotated[str | None, typer.Option(help="Only this channel.")] = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="All listings, not only those unseen for longest.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Compare what the channels show with what they must show, and say what differs and why.
-
-    Ends with 0 if nothing differs, with 1 if something does.
-    """
-    from inventory_pipeline.flow.reconcile import reconcile_channel
-    from inventory_pipeline.up.reports import comparison_text
-
-    with open_hub(hub, state) as ctx:
-        if channel is not None and channel not in ctx.hub.channels:
-            raise HubError(
-                f"hub.yaml has no channel {channel!r}",
-                hint=f"one of: {', '.join(ctx.hub.channels)}.",
-            )
-        reports = [
-            reconcile_channel(ctx, name, full=full, watch=tell(as_json))
-            for name in ([channel] if channel else ctx.hub.channels)
-        ]
-    if as_json:
-        print_json({"channels": [fields(report) for report in reports]})
-    else:
-        for report in reports:
-            typer.echo(comparison_text(report))
-    if any(report.variances for report in reports):
-        raise typer.Exit(1)
-
-
 @commands.command(epilog="Example: HUB_POSTGRES_URL=postgresql://… inventory-pipeline serve myhub")
 def serve(
     hub: HubFolder,
@@ -142,7 +82,10 @@ def serve(
     state: State = None,
     port: Port = DEFAULT_PORT,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; the pages ask nobody for a password.")
+        str,
+        typer.Option(
+            help="Address to listen on; unless it is this machine's own, a token is asked."
+        ),
     ] = "127.0.0.1",
     no_intake: Annotated[
         bool, typer.Option("--no-intake", help="Receive only; `poll` reads in another process.")

@@ -78,16 +78,25 @@ class Calculation:
         if all_of_them:
             self._db.run("DELETE FROM stock")
             self._db.run("DELETE FROM expected")
+            self._db.run("DELETE FROM below_zero")
         else:
             self._db.run("DELETE FROM stock WHERE item_no IN (SELECT item_no FROM stock_rows)")
             self._db.run(
                 "DELETE FROM expected e USING spoken_places p"
                 " WHERE p.item_no = e.item_no AND p.location = e.location"
             )
+            self._db.run(
+                "DELETE FROM below_zero z USING spoken_places p"
+                " WHERE p.sku = z.sku AND p.location = z.location"
+            )
         self._db.run("INSERT INTO stock BY NAME SELECT * FROM stock_rows")
         self._db.run(
             "INSERT INTO expected SELECT s.item_no, b.location, b.incoming_milli"
             " FROM balances b JOIN scope s ON s.sku = b.sku WHERE b.incoming_milli <> 0"
+        )
+        self._db.run(
+            "INSERT INTO below_zero SELECT sku, location, on_hand_milli FROM balances"
+            " WHERE on_hand_milli < 0"
         )
         if all_of_them:
             self._db.run(

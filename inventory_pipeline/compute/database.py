@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from inventory_pipeline.compute.models import Model, models
 from inventory_pipeline.compute.moments import with_zone
+from inventory_pipeline.core.faults import watched
 
 Parameters = Mapping[str, Any] | list[Any] | None
 
@@ -29,7 +30,7 @@ class Database:
     """Statements over one connection; a model of sql/ becomes a table by `make`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
+        self._connection = watched(connection, "duckdb", "execute", "sql")
         self._shapes: dict[str, str] = {}  # of a model: its columns, as CREATE TABLE takes them
         self._kept_shapes: set[str] = set()
         self._sizes: dict[str, int] = {}  # of tables that models made
@@ -113,8 +114,12 @@ class Database:
 
     def keep_shapes(self) -> None:
         """So that the next one to open the file knows what this run found out."""
-        for model in self._shapes.keys() - self._kept_shapes:
-            self.run("INSERT INTO shapes VALUES (?, ?)", [model, self._shapes[model]])
+        new = sorted(self._shapes.keys() - self._kept_shapes)
+        if new:
+            self.run(
+                "INSERT INTO shapes SELECT unnest(?::VARCHAR[]), unnest(?::VARCHAR[])",
+                [new, [self._shapes[model] for model in new]],
+            )
         self._kept_shapes = set(self._shapes)
 
     def _columns(self, table: str) -> str:

@@ -266,6 +266,14 @@ class Engine:
         places = "SELECT coalesce(sum(len(location_nos)), 0) FROM stock"
         return int(self._db.row(places)[0])
 
+    def below_zero(self, *, most: int) -> list[tuple[str, str, int]]:
+        """Positions of less than nothing, the lowest first: (sku, location, on_hand_milli)."""
+        return self._db.rows(
+            "SELECT sku, location, on_hand_milli FROM below_zero"
+            " ORDER BY on_hand_milli, sku, location LIMIT ?",
+            [most],
+        )
+
     def order_lines(self) -> pa.Table:
         """One row a (system, order_id, line_id, component): every term of SEMANTICS §5."""
         self._explain_everything()

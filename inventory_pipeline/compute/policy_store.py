@@ -27,12 +27,14 @@ def replace_policy(db: Database, hub: Hub) -> frozenset[str]:
     """
     changed = set()
     for name, table in policy_tables(hub).items():
-        db.run(f"CREATE OR REPLACE TEMP TABLE before AS SELECT * FROM {name}")
+        watched = {OF_POSITIONS.get(name), OF_LISTINGS.get(name)} - {None}
+        if watched:
+            db.run(f"CREATE OR REPLACE TEMP TABLE before AS SELECT * FROM {name}")
         db.replace("incoming_policy", table)
         _number(db, name)
         db.run(f"DELETE FROM {name}")
         db.run(f"INSERT INTO {name} BY NAME {_numbered(name)}")
-        for columns in {OF_POSITIONS.get(name), OF_LISTINGS.get(name)} - {None}:
+        for columns in watched:
             if _differ(db, name, str(columns)):
                 changed.add(f"{name}({columns})")
     return frozenset(changed)

@@ -7,7 +7,7 @@ are UTC without a zone inside DuckDB, so that no extension is needed to add a du
 import pyarrow as pa
 
 # Another number here means: the file was made by another version, and is made again.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 STATES = ("on_hand", "damaged", "quality_control", "committed", "reserved", "incoming")
 
@@ -107,6 +107,8 @@ STATE = {
     },
     # Goods on their way, where there are any.
     "expected": {"item_no": "INTEGER", "location": "VARCHAR", "incoming_milli": "BIGINT"},
+    # Where less than nothing lies.
+    "below_zero": {"sku": "VARCHAR", "location": "VARCHAR", "on_hand_milli": "BIGINT"},
     # What each bucket may sell of each item, in thousandths of the base unit: one row an item.
     "offers": {
         "item_no": "INTEGER",

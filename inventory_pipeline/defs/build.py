@@ -19,6 +19,7 @@ from inventory_pipeline.defs.reconciling import (
     systems_comparison,
 )
 from inventory_pipeline.defs.resources import HubResource
+from inventory_pipeline.flow.checks import checks_of
 from inventory_pipeline.flow.connecting import build_connectors
 
 
@@ -34,7 +35,7 @@ def build_definitions(hub: Hub, resource: HubResource) -> dg.Definitions:
     _refuse_reserved(channels)
     return dg.Definitions(
         assets=_assets(hub, read, channels),
-        asset_checks=_checks(hub, able, channels),
+        asset_checks=checks.asset_checks(hub, checks_of(hub, able)),
         jobs=[
             jobs.sync_job(hub),
             jobs.land_job(systems),
@@ -77,22 +78,6 @@ def _assets(
         ledger_comparison(hub),
         systems_comparison(hub),
         health_asset(hub, channels),
-    ]
-
-
-def _checks(
-    hub: Hub, able: dict[str, Capabilities], channels: Sequence[Channel]
-) -> list[dg.AssetChecksDefinition]:
-    return [
-        *(checks.snapshot_checks(hub.systems[name]) for name in able if able[name].snapshots),
-        checks.ledger_checks(),
-        *(checks.ats_check(channel) for channel in channels),
-        *(
-            checks.channel_check(hub, channel, readable=able[channel.system].levels)
-            for channel in channels
-        ),
-        checks.comparison_check(hub, "ledger"),
-        checks.comparison_check(hub, "systems"),
     ]
 
 

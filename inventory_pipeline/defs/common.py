@@ -1,8 +1,10 @@
 """What every asset definition of the hub says about itself."""
 
+import os
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
+from urllib.parse import quote
 
 import dagster as dg
 
@@ -12,6 +14,7 @@ from inventory_pipeline.defs import keys
 
 COLUMN_SCHEMA = "dagster/column_schema"
 ROW_COUNT = "dagster/row_count"
+HUB_URL = "HUB_URL"  # where people reach the pages
 
 
 def spec(
@@ -25,7 +28,7 @@ def spec(
     tags: Mapping[str, str] | None = None,
 ) -> dg.AssetSpec:
     """A node of the graph: group by its key's first part, the hub's approvers as its owners."""
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = page_link(_page_of(key))
     if columns:
         metadata[COLUMN_SCHEMA] = known.schema(columns)
     return dg.AssetSpec(
@@ -38,6 +41,26 @@ def spec(
         tags=tags,
         metadata=metadata,
     )
+
+
+def page_link(page: str) -> dict[str, dg.MetadataValue[Any]]:
+    """The hub's own page that tells more; where it is served knows whoever started Dagster."""
+    base = os.environ.get(HUB_URL, "").rstrip("/")
+    return {"page": dg.MetadataValue.url(base + page)} if base else {}
+
+
+def _page_of(key: dg.AssetKey) -> str:
+    match key.path:
+        case ["push", channel]:
+            return f"/pushes?channel={quote(channel)}"
+        case ["reconcile", "ledger" | "systems"]:
+            return "/variances"
+        case ["reconcile", channel]:
+            return f"/variances?channel={quote(channel)}"
+        case ["landing", _] | ["ledger"]:
+            return "/feeds"
+        case _:
+            return "/"
 
 
 def owners(hub: Hub) -> list[str]:

@@ -1,11 +1,7 @@
-"""Row counts and sums for metadata and checks; the files are read by column, never whole."""
+"""Row counts for metadata."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from inventory_pipeline.defs.facts import Landed
-from inventory_pipeline.defs.verdicts import Totals
 
 if TYPE_CHECKING:
     from inventory_pipeline.flow.context import HubContext
@@ -18,23 +14,6 @@ class Numbers:
     ledger_offset: int
     positions: int
     ats: dict[str, int]
-
-
-def snapshot_totals(state: Path, landed: Landed | None) -> Totals | None:
-    """Sums of one landed file; None where there is none, or where it says nothing of on_hand."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    if landed is None or landed.path is None:
-        return None
-    on_hand = pq.read_table(state / landed.path, columns=["on_hand"])["on_hand"].drop_null()
-    if not len(on_hand):
-        return None
-    return Totals(
-        on_hand_milli=pc.sum(on_hand).as_py(),
-        rows=len(on_hand),
-        negative_rows=pc.sum(pc.less(on_hand, 0)).as_py(),
-    )
 
 
 def count_numbers(ctx: "HubContext") -> Numbers:

@@ -84,25 +84,27 @@ def reconcile_job(channels: Sequence[Channel]) -> UnresolvedAssetJobDefinition:
 
 
 def heal_job() -> dg.JobDefinition:
-    """Marks what is to be sent again; the next sync, or the one that drains, sends it."""
+    """Does what the causes of open variances call for; a sync sends what it marks."""
 
     @dg.op(
-        name="repush", description="Makes the readings the new base of what is to be sent again."
+        name="repush",
+        description="Marks what is to be read and sent again, ingests orders that were missed, and "
+        "says of what a person must be told.",
     )
     def repush_op(context: dg.OpExecutionContext, hub: HubResource) -> None:
-        from inventory_pipeline.flow.reconcile import heal
+        from inventory_pipeline.flow.heal import heal
 
         with hub.open() as ctx:
-            healed = heal(ctx)
+            healed = heal(ctx, by=f"dagster run {context.run_id}")
         for channel, listings in sorted(healed.items()):
-            context.log.info("%s: %d listings are sent again", channel, listings)
+            context.log.info("%s: %d listings are sent again or ingested", channel, listings)
 
     @dg.job(
         name=keys.HEAL,
         executor_def=dg.in_process_executor,
         tags={keys.JOB_TAG: keys.HEAL},
-        description="Sends again what the last reconciliation found to differ, where its cause "
-        "calls for that. Marks the listings; a sync sends them.",
+        description="Does what the causes of open variances call for: marks listings for sending "
+        "again, ingests missed orders, asks for people. A sync sends what is marked.",
     )
     def heal_all() -> None:
         repush_op()

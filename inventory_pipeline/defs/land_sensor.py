@@ -9,12 +9,13 @@ import dagster as dg
 
 from inventory_pipeline.config.policy import Hub, System
 from inventory_pipeline.core.errors import HubError
-from inventory_pipeline.defs import facts, keys
+from inventory_pipeline.defs import keys
 from inventory_pipeline.defs.resources import HubResource
 from inventory_pipeline.defs.runs import active_runs
 from inventory_pipeline.defs.sensors import TICK_S
 from inventory_pipeline.flow.connecting import build_connectors
 from inventory_pipeline.flow.times import utc_now
+from inventory_pipeline.memory import facts
 from inventory_pipeline.memory.postgres import Postgres
 
 # The receiver asks for changes; a system that nobody has asked for so many polls is asked by a run.

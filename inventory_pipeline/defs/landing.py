@@ -7,10 +7,11 @@ import dagster as dg
 
 from inventory_pipeline.config.policy import Hub, System
 from inventory_pipeline.core.ports import Capabilities
-from inventory_pipeline.defs import columns, facts, keys
+from inventory_pipeline.defs import columns, keys
 from inventory_pipeline.defs.common import ROW_COUNT, elapsed, spec
 from inventory_pipeline.defs.reports import events_metadata, land_metadata
 from inventory_pipeline.defs.resources import HubResource
+from inventory_pipeline.memory import facts
 
 
 def landing_asset(hub: Hub, system: System, capabilities: Capabilities) -> dg.AssetsDefinition:

@@ -1,20 +1,29 @@
 """What the world shows against what it must: one asset a comparison, and the hub's health."""
 
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import dagster as dg
 
 from inventory_pipeline.config.policy import Channel, Hub
-from inventory_pipeline.defs import columns, facts, keys
-from inventory_pipeline.defs.common import elapsed, spec
+from inventory_pipeline.core.quantities import from_milli
+from inventory_pipeline.defs import columns, keys
+from inventory_pipeline.defs.common import elapsed, page_link, spec
 from inventory_pipeline.defs.reports import reconcile_metadata
 from inventory_pipeline.defs.resources import HubResource
+from inventory_pipeline.memory import facts
+
+if TYPE_CHECKING:
+    from inventory_pipeline.flow.reconcile import ReconcileReport
+    from inventory_pipeline.memory.variances import Variance
 
 KINDS = {"python", "postgres"}
+WORST_ROWS = 20
 
 
 class Reconciliation(dg.Config):
-    """`full` reads every listing; otherwise only those that moved since the last comparison."""
+    """`full` reads every listing; otherwise those just touched and those not seen for longest."""
 
     full: bool = True
 
@@ -43,9 +52,7 @@ def channel_asset(hub: Hub, channel: Channel) -> dg.AssetsDefinition:
         began = perf_counter()
         with hub.open() as ctx:
             report = reconcile_channel(ctx, channel.id, full=config.full)
-        return dg.MaterializeResult(
-            metadata={**reconcile_metadata(report), "full": config.full, "seconds": elapsed(began)}
-        )
+        return dg.MaterializeResult(metadata={**_told(report, began), "full": config.full})
 
     return reconcile
 
@@ -73,9 +80,7 @@ def ledger_comparison(hub: Hub) -> dg.AssetsDefinition:
         began = perf_counter()
         with hub.open() as ctx:
             report = reconcile_ledger(ctx)
-        return dg.MaterializeResult(
-            metadata={**reconcile_metadata(report), "seconds": elapsed(began)}
-        )
+        return dg.MaterializeResult(metadata=_told(report, began))
 
     return reconcile
 
@@ -103,11 +108,53 @@ def systems_comparison(hub: Hub) -> dg.AssetsDefinition:
         began = perf_counter()
         with hub.open() as ctx:
             report = reconcile_systems(ctx)
-        return dg.MaterializeResult(
-            metadata={**reconcile_metadata(report), "seconds": elapsed(began)}
-        )
+        return dg.MaterializeResult(metadata=_told(report, began))
 
     return reconcile
+
+
+def _told(report: "ReconcileReport", began: float) -> dict[str, Any]:
+    """Counts, the worst rows as a table, and a link to the page that shows them all."""
+    told = {**reconcile_metadata(report), "seconds": elapsed(began)}
+    worst = sorted(report.variances, key=_size, reverse=True)[:WORST_ROWS]
+    if worst:
+        told["worst"] = dg.MetadataValue.table(
+            [dg.TableRecord(_record(one)) for one in worst], schema=_WORST
+        )
+    only = f"?channel={quote(report.channel, safe='')}" if report.channel else ""
+    return told | page_link(f"/variances{only}")
+
+
+_WORST = dg.TableSchema(
+    columns=[
+        dg.TableColumn("item", "string", description="our sku, else the other side's name"),
+        dg.TableColumn("where", "string"),
+        dg.TableColumn("must_be", "string", description="in units"),
+        dg.TableColumn("is", "string", description="in units"),
+        dg.TableColumn("cause", "string", description="the first that holds (SEMANTICS §9)"),
+        dg.TableColumn("value", "string", description="price of the difference"),
+    ]
+)
+
+
+def _record(one: "Variance") -> dict[str, str]:
+    where = (one.bucket,) if one.channel else (one.system, one.location, one.state)
+    return {
+        "item": one.sku or one.external_id or "",
+        "where": "/".join(part for part in where if part),
+        "must_be": _units(one.expected_milli),
+        "is": _units(one.found_milli),
+        "cause": str(one.cause),
+        "value": "" if one.value is None else f"{one.value:.2f}",
+    }
+
+
+def _units(milli: int | None) -> str:
+    return "" if milli is None else str(from_milli(milli))
+
+
+def _size(one: "Variance") -> int:
+    return abs((one.found_milli or 0) - (one.expected_milli or 0))
 
 
 def health_asset(hub: Hub, channels: list[Channel]) -> dg.AssetsDefinition:

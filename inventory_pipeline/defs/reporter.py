@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from inventory_pipeline.defs import checks, keys, lineage
 from inventory_pipeline.defs.reports import push_metadata
+from inventory_pipeline.flow.checks import Look, checks_of
 
 if TYPE_CHECKING:
     from inventory_pipeline.flow.context import HubContext
@@ -41,12 +42,14 @@ class Reporter:
         self._pg = ctx.pg
         self._clock = ctx.clock
         self._hub = ctx.hub
+        self._state = ctx.state
         self._lineage = lineage.load(ctx.state, make=False)
         self._described: set[dg.AssetKey] = set()
         self._waiting: deque[Event] = deque(maxlen=MAX_WAITING)
         self._checked_at = ctx.clock()
-        self._ledger_moved = False
-        self._channels_moved: set[str] = set()
+        able = {name: connector.capabilities for name, connector in ctx.connectors.items()}
+        self._checks_of_hub = checks_of(ctx.hub, able)
+        self._moved: set[tuple[str, ...]] = set()
 
     def report(self, cycles: "Sequence[CycleReport]", pushes: "Sequence[PushReport]") -> None:
         """Called by the drain, never between a computation and its push."""
@@ -54,6 +57,7 @@ class Reporter:
             self._numbers(cycles)
         for channel in sorted({push.channel for push in pushes}):
             summed = reduce(add, [push for push in pushes if push.channel == channel])
+            self._moved.add(("push", channel))
             self._materialized(keys.push(channel), push_metadata(summed))
         if self._clock() - self._checked_at >= CHECK_EVERY:
             self._checks()
@@ -73,8 +77,9 @@ class Reporter:
             "snapshots": sum(cycle.snapshots for cycle in cycles),
         }
         if entries["events"] or entries["snapshots"]:
-            self._ledger_moved = True
+            self._moved.add(("ledger",))
             self._materialized(keys.LEDGER, entries)
+        self._moved.add(("positions",))
         self._materialized(
             keys.POSITIONS,
             {
@@ -88,26 +93,22 @@ class Reporter:
         for cycle in cycles:
             changed.update(cycle.changed)
         for channel, listings in sorted(changed.items()):
-            self._channels_moved.add(channel)
+            self._moved.add(("ats", channel))
             self._materialized(keys.ats(channel), {"offset": offset, "listings_changed": listings})
 
     def _checks(self) -> None:
         """The checks of what moved since the last time."""
         self._checked_at = self._clock()
-        channels, self._channels_moved = sorted(self._channels_moved), set()
-        ledger, self._ledger_moved = self._ledger_moved, False
+        moved, self._moved = self._moved, set()
         with self._pg.connection() as connection:
+            look = Look(
+                connection=connection, hub=self._hub, state=self._state, now=self._checked_at
+            )
             found = [
-                checks.ats_verdict(connection, channel).evaluation(
-                    keys.ats(channel), checks.NO_NEGATIVE_ATS
-                )
-                for channel in channels
+                checks.evaluation(check, check.judge(look))
+                for check in self._checks_of_hub
+                if check.asset in moved
             ]
-            if ledger:
-                found += [
-                    verdict.evaluation(keys.LEDGER, name)
-                    for name, verdict in checks.ledger_verdicts(connection, self._clock()).items()
-                ]
         self._waiting.extend(found)
 
     def _materialized(self, asset: dg.AssetKey, metadata: Mapping[str, Any]) -> None:

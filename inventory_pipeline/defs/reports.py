@@ -50,6 +50,7 @@ def push_metadata(report: "PushReport") -> dict[str, Any]:
     if report.latency_s:
         found["latency_p50_seconds"] = percentile(report.latency_s, 50)
         found["latency_p95_seconds"] = percentile(report.latency_s, 95)
+        found["latency_p99_seconds"] = percentile(report.latency_s, 99)
     return found
 
 

@@ -34,14 +34,17 @@ class HubResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @contextmanager
     def open(self) -> Iterator["HubContext"]:
-        """The hub, migrated and with its connectors; closed at the end of the block.
+        """The hub as it was activated last, migrated and with its connectors; closed at the end
+        of the block.
 
         A HubError becomes a Failure that Dagster does not retry, with the error's own words on top.
         """
         from inventory_pipeline.flow.context import open_context
 
         try:
-            context = open_context(Path(self.hub_folder), self.state_folder(), self.url())
+            context = open_context(
+                Path(self.hub_folder), self.state_folder(), self.url(), activate_changes=False
+            )
             try:
                 yield context
             finally:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from inventory_pipeline.defs.facts import Backlog
+from inventory_pipeline.memory.facts import Backlog
 
 # A successor starts and imports meanwhile, and is warm when its predecessor ends.
 WARM_UP = timedelta(seconds=30)

@@ -5,10 +5,12 @@ import dagster as dg
 from inventory_pipeline.config.policy import Hub
 from inventory_pipeline.core.causes import REPUSHED
 from inventory_pipeline.core.vocabulary import Mode
-from inventory_pipeline.defs import facts, keys
+from inventory_pipeline.defs import keys
 from inventory_pipeline.defs.resources import HubResource
 from inventory_pipeline.defs.runs import active_runs, decide_sync
 from inventory_pipeline.flow.times import utc_now
+from inventory_pipeline.memory import facts, modes
+from inventory_pipeline.memory.postgres import Connection
 
 # Dagster's daemon looks at its sensors every five seconds. An interval as long as that misses every
 # other look, because a tick begins a little after the look that starts it.
@@ -33,7 +35,7 @@ def sync_sensor(hub: Hub) -> dg.SensorDefinition:
     ) -> dg.RunRequest | dg.SkipReason:
         now = utc_now()
         with hub.memory() as memory, memory.connection() as connection:
-            backlog = facts.backlog(connection, channels, now)
+            backlog = facts.backlog(connection, _not_stopped(connection, channels), now)
         decision = decide_sync(
             backlog,
             active_runs(context.instance, {keys.JOB_TAG: keys.SYNC}),
@@ -66,9 +68,21 @@ def heal_sensor(hub: Hub) -> dg.SensorDefinition:
         if active_runs(context.instance, {keys.JOB_TAG: keys.HEAL}):
             return dg.SkipReason("a heal is active")
         with hub.memory() as memory, memory.connection() as connection:
-            due = facts.repushes_due(connection, channels, [str(cause) for cause in REPUSHED])
+            sent = _not_stopped(connection, channels, sending=True)
+            due = facts.repushes_due(connection, sent, [str(cause) for cause in REPUSHED])
         if not due:
             return dg.SkipReason("no variance is to be sent again")
         return dg.RunRequest(tags={keys.REASON_TAG: f"{due} listings are to be sent again"})
 
     return heal_sensor
+
+
+def _not_stopped(
+    connection: Connection, channels: list[str], *, sending: bool = False
+) -> list[str]:
+    """Channels that no person has switched off (or, `sending`, set to a mode that sends nothing):
+    what waits for the others is no work.
+    """
+    idle = {Mode.OFF, Mode.SHADOW} if sending else {Mode.OFF}
+    stopped = {name for name, one in modes.overrides(connection).items() if one.mode in idle}
+    return [channel for channel in channels if channel not in stopped]

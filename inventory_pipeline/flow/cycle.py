@@ -18,12 +18,14 @@ from inventory_pipeline.core.ports import Progress, Watcher, unwatched
 from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.flow.derived import derived
-from inventory_pipeline.memory import ledger, outbox, remaps, sync
+from inventory_pipeline.memory import ledger, outbox, remaps, sync, wellbeing
 from inventory_pipeline.memory.ledger import LandedSnapshot
 from inventory_pipeline.memory.postgres import Connection
 
 # One cycle reads at most this much, so that a backlog is worked off in pieces that show progress.
 MAX_ENTRIES = 50_000
+# Of positions below zero people look at the lowest.
+MOST_NEGATIVE = 10_000
 # Not about what was computed: a database that fails inside refuses every statement after that, the
 # rollback too (FatalException), until it is opened again.
 ENGINE_FAULTS = (duckdb.InternalException, duckdb.FatalException)
@@ -247,6 +249,9 @@ def _store_in(
             mapping_version=ctx.mapping_version,
             computed_at=now,
         )
+    wellbeing.store_negative_positions(
+        connection, engine.below_zero(most=MOST_NEGATIVE), ledger_offset=reached, at=now
+    )
     before = sync.state(connection).ledger_offset
     outbox.look_at_own_events(connection, selling_systems(ctx), after=before, upto=reached)
     sync.move(

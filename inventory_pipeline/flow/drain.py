@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from inventory_pipeline.core.vocabulary import Mode
-from inventory_pipeline.flow.context import HubContext
+from inventory_pipeline.flow.activate import restructured
+from inventory_pipeline.flow.context import HubContext, is_outdated, renewed
 from inventory_pipeline.flow.cycle import CycleReport, idle_cycle, run_cycle
-from inventory_pipeline.flow.push import PushReport, push_channel
+from inventory_pipeline.flow.guard import look_at_held
+from inventory_pipeline.flow.push import PushReport, push_channel, sent_skus
 from inventory_pipeline.memory import attempts, outbox, sync
 from inventory_pipeline.memory.postgres import LEDGER_NOTIFICATION, Connection
 
 REPORT_EVERY = timedelta(seconds=1)
-LONGEST_WAIT = timedelta(seconds=5)
+# Other rules or modes are noticed at once where their notification comes, and by then where not.
+LONGEST_WAIT = timedelta(seconds=2)
 # While a channel is being asked, its answer is looked for this often.
 ANSWER_WAIT = timedelta(milliseconds=20)
 
@@ -29,8 +32,8 @@ Report = Callable[[Sequence[CycleReport], Sequence[PushReport]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainReport:
-    """A drain's life. `ended` says why: idle, max_run, superseded, new policy, or another
-    drains.
+    """A drain's life. `ended` says why: idle, max_run, superseded, new policy (one that changes
+    channels or systems; others are taken up on the way), or another drains.
     """
 
     ended: str
@@ -70,11 +73,14 @@ class _Drain:
         self.ctx = ctx
         self.epoch = epoch
         self.report = report
-        self.channels = [c.id for c in ctx.hub.channels.values() if c.mode is not Mode.OFF]
+        self.channels = _sent(ctx)
+        self.opened_with = ctx
+        self.due_elsewhere = False
         self.lanes: dict[str, Future[PushReport]] = {}
-        self.pool = ThreadPoolExecutor(max(1, len(self.channels)), thread_name_prefix="push")
+        self.pool = ThreadPoolExecutor(max(1, len(ctx.hub.channels)), thread_name_prefix="push")
         self.cycles: list[CycleReport] = []
         self.pushes: list[PushReport] = []
+        self.unloaded = True  # the derived store has not seen this context's rules
         self.total_cycles = 0
         self.total_events = 0
         self.totals = {channel: PushReport(channel=channel) for channel in self.channels}
@@ -84,12 +90,14 @@ class _Drain:
     def __enter__(self) -> "_Drain":
         self.listener = self.ctx.pg.dedicated()
         self.listener.execute(f"LISTEN {LEDGER_NOTIFICATION}")
+        self._begin_sending()
         return self
 
     def __exit__(self, *_: object) -> None:
         # Requests under way are finished and their answers stored before the lock is given up.
         self.pool.shutdown(wait=True)
         self.listener.close()
+        self._disconnect()
 
     def until(self, *, idle: timedelta, max_run: timedelta) -> DrainReport:
         started = worked = self.ctx.clock()
@@ -117,16 +125,18 @@ class _Drain:
         )
 
     def _end(self, is_idle: bool, latest: datetime) -> str:
-        if self._policy_changed():
+        if self._outdated() and not self._take_up():
             return "new policy"
         if self.ctx.clock() >= latest:
             return "max_run"
         return "idle" if is_idle and not self.lanes else ""
 
     def _cycle(self) -> CycleReport:
-        if self.total_cycles and not self._work_to_compute():
+        if not (self._work_to_compute() or self.unloaded):
             return idle_cycle(self.ctx, self.state)
+        self.unloaded = False
         cycle = run_cycle(self.ctx, self.epoch)
+        look_at_held(self.ctx)
         self.total_cycles += 1
         if not cycle.idle:
             self.cycles.append(cycle)
@@ -149,6 +159,7 @@ class _Drain:
         now = self.ctx.clock()
         with self.ctx.pg.connection() as connection:
             due = outbox.channels_due(connection, now=now)
+        self.due_elsewhere = not due <= set(self.channels)
         for channel in self.channels:
             if channel in due and channel not in self.lanes:
                 self.lanes[channel] = self.pool.submit(push_channel, self.ctx, channel, self.epoch)
@@ -165,14 +176,14 @@ class _Drain:
 
     def _tell_trouble(self, push: PushReport) -> None:
         """One line when a channel begins to fail and one when it answers again, not one a pass."""
-        if push.failure and push.channel not in self.failing:
+        if push.failure and not push.acked and push.channel not in self.failing:
             self.failing.add(push.channel)
             log.warning(
                 "channel %s: %s. Nothing is lost: its listings are sent when it answers.",
                 push.channel,
                 push.failure,
             )
-        elif push.acked and not push.failure and push.channel in self.failing:
+        elif push.acked and push.channel in self.failing:
             self.failing.remove(push.channel)
             log.warning("channel %s answers again", push.channel)
 
@@ -193,7 +204,8 @@ class _Drain:
             moments.append(now + ANSWER_WAIT)
         with self.ctx.pg.connection() as connection:
             look = outbox.next_look(connection)
-        if look is not None and (look > now or not self.lanes):
+        # What is due for a channel that nobody sends to is nothing to wake up for.
+        if look is not None and (look > now or not (self.lanes or self.due_elsewhere)):
             moments.append(look)
         timeout = max(0.0, (min(moments) - now).total_seconds())
         _wait_for_notification(self.listener, timeout)
@@ -208,14 +220,56 @@ class _Drain:
             self.report(cycles, pushes)
             self.reported_at = now
 
-    def _policy_changed(self) -> bool:
+    def _outdated(self) -> bool:
         with self.ctx.pg.connection() as connection:
-            row = connection.execute(
-                "SELECT EXISTS (SELECT 1 FROM hub.policy_versions WHERE version > %s)"
-                " OR EXISTS (SELECT 1 FROM hub.mapping_versions WHERE version > %s)",
-                (self.ctx.policy_version, self.ctx.mapping_version),
-            ).fetchone()
-        return bool(row and row[0])
+            return is_outdated(self.ctx, connection)
+
+    def _take_up(self) -> bool:
+        """Goes on with the rules, the catalogue and the modes that count now; what is being sent
+        is finished before. False where channels or systems changed: Dagster's definitions, and
+        with them the next run, are made of those.
+        """
+        self._finish_lanes()
+        new = renewed(self.ctx)
+        if restructured(self.ctx.as_written, new.as_written):
+            new.disconnect()
+            return False
+        if new.connectors is not self.ctx.connectors:
+            self._disconnect()
+        self.ctx = new
+        self.unloaded = True
+        self.channels = _sent(new)
+        for channel in self.channels:
+            self.totals.setdefault(channel, PushReport(channel=channel))
+        self._begin_sending()
+        log.info(
+            "goes on with rules version %s, catalogue version %s and modes set by hand: %s",
+            new.policy_version, new.mapping_version, new.overrides or "none",
+        )  # fmt: skip
+        return True
+
+    def _begin_sending(self) -> None:
+        """What a shadow noted is no base for a channel that sends by now: it is due at once."""
+        for name in self.channels:
+            channel = self.ctx.hub.channels[name]
+            if channel.mode in {Mode.LIVE, Mode.CANARY}:
+                with self.ctx.pg.connection() as connection:
+                    sync.check_epoch(connection, self.epoch)
+                    outbox.start_sending(connection, name, among=sent_skus(self.ctx, channel))
+
+    def _disconnect(self) -> None:
+        """Closes the connectors that were opened on the way; the first ones are the caller's."""
+        if self.ctx.connectors is not self.opened_with.connectors:
+            self.ctx.disconnect()
+
+
+def _sent(ctx: HubContext) -> list[str]:
+    """Channels that have a lane."""
+    return [
+        channel.id
+        for channel in ctx.hub.channels.values()
+        if channel.mode is not Mode.OFF and channel.id not in ctx.stopped
+    ]
 
 
 def _wait_for_notification(listener: Connection, timeout_s: float) -> None:

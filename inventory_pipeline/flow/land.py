@@ -29,7 +29,7 @@ from inventory_pipeline.core.vocabulary import EventType, MovesAt
 from inventory_pipeline.flow.connecting import MAX_PAGES
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.flow.landing_files import write_parquet
-from inventory_pipeline.memory import feeds, inbox, ledger
+from inventory_pipeline.memory import feeds, inbox, ledger, versions
 from inventory_pipeline.memory.postgres import Connection
 
 SNAPSHOTS = "snapshots"
@@ -178,9 +178,11 @@ def _append(
         bad += failed
     if not events and not bad:
         return IngestCount()
-    return ledger.append_events(
+    count = ledger.append_events(
         connection, events, bad, received_at=ctx.clock(), mapping_version=ctx.mapping_version
     )
+    versions.require_mapping(connection, ctx.mapping_version)
+    return count
 
 
 def with_channel(
@@ -228,6 +230,7 @@ def _land_file(ctx: HubContext, system: str, raw: RawSnapshot, report: LandRepor
             )
             if offset is not None:
                 accepted.append(snapshot)
+        versions.require_mapping(connection, ctx.mapping_version)
     newest = max(
         [s.as_of for s in accepted] + ([report.as_of] if report.as_of else []), default=None
     )

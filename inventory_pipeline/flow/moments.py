@@ -98,7 +98,7 @@ def _require_pair(connection: Connection, upto: int, mapping: Version) -> None:
         )
 
 
-class _Environment(dict[str, str]):
+class AnyEnvironment(dict[str, str]):
     """Has every name: a secret that is no longer set is not needed to explain a past moment."""
 
     def __contains__(self, _key: object) -> bool:
@@ -130,7 +130,7 @@ def hub_of(
         history.policy_text(connection, moment.policy.version),
         history.catalog_texts(connection, moment.mapping.version),
         folder=folder,
-        environ=_Environment(environ),
+        environ=AnyEnvironment(environ),
     )
     if hub is None:
         raise ConfigInvalid([f for f in findings if f.severity == "error"])

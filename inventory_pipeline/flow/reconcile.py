@@ -1,16 +1,20 @@
 """Compares what a channel shows with what it must be showing (SEMANTICS §9, channel).
 
 A read races with pushes and with the channel's own sales. So whatever differs and may have moved
-during the read is read again before it is called a variance.
+during the read is read again before it is called a variance. Both sides are tables; only rows that
+differ become objects.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from inventory_pipeline.config.policy import Channel, Tolerances
-from inventory_pipeline.core.causes import REPUSHED, ChannelFacts, channel_cause
+from inventory_pipeline.core.errors import SystemFailure
 from inventory_pipeline.core.outbox import OutboxRow
 from inventory_pipeline.core.ports import (
     Connector,
@@ -22,13 +26,28 @@ from inventory_pipeline.core.ports import (
 )
 from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.flow.context import HubContext
-from inventory_pipeline.memory import attempts, ledger, outbox, variances
-from inventory_pipeline.memory.variances import Variance
+from inventory_pipeline.flow.heal import heal
+from inventory_pipeline.flow.land import CHANGES
+from inventory_pipeline.flow.reconcile_causes import Differing, explain
+from inventory_pipeline.flow.reconcile_compare import (
+    Difference,
+    Readings,
+    agreeing,
+    compare,
+    differences,
+)
+from inventory_pipeline.memory import ledger, outbox, sightings, variances
+from inventory_pipeline.memory.showing import showing
+from inventory_pipeline.memory.variances import Recorded, Variance
 
-MAX_LISTINGS = 2_000_000
-LIGHT_LISTINGS = 2_000
+__all__ = ["ReconcileReport", "heal", "reconcile_channel", "within_tolerance"]
+
+LIGHT_LISTINGS = 2_000  # what an hour's comparison looks at in any case
 MAX_REREADS = 4
 LONGEST_PAUSE = timedelta(seconds=5)
+# Where more differ, reading the whole channel again costs less than asking for each of them.
+ASKED_ONE_BY_ONE = 20_000
+REFRESHED_AT_ONCE = 50_000
 
 Place = tuple[str, str]
 
@@ -43,6 +62,8 @@ class ReconcileReport:
     reread: int
     variances: tuple[Variance, ...]
     skipped: str = ""  # why nothing could be compared
+    opened: int = 0
+    closed: int = 0
 
 
 def reconcile_channel(
@@ -50,239 +71,219 @@ def reconcile_channel(
 ) -> ReconcileReport:
     """Reads what the channel shows, names every difference with its cause, and records it.
 
-    `full` reads all that the channel lists; otherwise the listings not seen for longest. Raises
-    SourceError or ChannelError when the channel cannot be read: nothing is recorded then.
+    `full` reads all that the channel lists; otherwise what was touched since it was last seen, and
+    the listings not seen for longest: within a day all of them. Raises SourceError or ChannelError
+    when the channel cannot be read: what was known before stays.
     """
     channel = ctx.hub.channels[channel_id]
     connector = ctx.connectors[channel.system]
-    if not connector.capabilities.levels:
+    off = channel.mode is Mode.OFF or channel_id in ctx.stopped
+    if off or not connector.capabilities.levels:
         return ReconcileReport(
             comparison="channel", channel=channel_id, compared=0, reread=0, variances=(),
-            skipped=f"{channel.system} cannot be asked what it shows",
+            skipped=f"{channel_id} is off" if off
+            else f"{channel.system} cannot be asked what it shows",
         )  # fmt: skip
     started = ctx.clock()
     with ctx.pg.connection() as connection:
         number = variances.start(
-            connection, "channel", channel_id, at=started, offset=ledger.head(connection)
-        )
-    watch(Progress(step=f"reading {channel_id}"))
-    comparison = _Comparison(ctx, channel, connector)
-    found, compared, reread = comparison.run(full=full)
+            connection, "channel", channel_id, at=started, offset=ledger.head(connection),
+            whole=full, feed=(channel.system, CHANGES),
+        )  # fmt: skip
+    comparison = _Comparison(ctx, channel, connector, watch)
+    try:
+        found = comparison.run(full=full)
+    except SystemFailure as error:
+        with ctx.pg.connection() as connection:
+            variances.fail(connection, number, str(error))
+        raise
     with ctx.pg.connection() as connection:
-        variances.record(
-            connection, "channel", channel_id, found, compared=None if full else compared,
-            at=ctx.clock(),
+        recorded = variances.record(
+            connection, "channel", channel_id, found,
+            places=None if full else comparison.places, at=ctx.clock(),
         )  # fmt: skip
+        sightings.saw(connection, channel_id, None if full else comparison.places, at=started)
         variances.finish(
-            connection, number, at=ctx.clock(), compared=len(compared), variances=len(found),
-            reread=reread,
+            connection, number, at=ctx.clock(), compared=comparison.compared,
+            variances=len(found), reread=comparison.reread,
         )  # fmt: skip
+    return _report(channel_id, comparison, found, recorded)
+
+
+def _report(
+    channel: str, comparison: "_Comparison", found: Sequence[Variance], recorded: Recorded
+) -> ReconcileReport:
     return ReconcileReport(
-        comparison="channel", channel=channel_id, compared=len(compared), reread=reread,
-        variances=tuple(found),
+        comparison="channel", channel=channel, compared=comparison.compared,
+        reread=comparison.reread, variances=tuple(found), opened=recorded.opened,
+        closed=recorded.closed,
     )  # fmt: skip
 
 
-def heal(ctx: HubContext) -> dict[str, int]:
-    """Repushes open variances whose cause calls for it; returns channel → listings. Recorded."""
-    healed: dict[str, int] = {}
-    with ctx.pg.connection() as connection:
-        rows = connection.execute(
-            "SELECT variance_id, channel, bucket, external_id FROM hub.variances"
-            " WHERE closed_at IS NULL AND comparison = 'channel' AND cause = ANY(%s)"
-            " AND healed_at IS NULL ORDER BY first_seen, variance_id LIMIT 10000",
-            ([str(cause) for cause in REPUSHED],),
-        ).fetchall()
-        for variance_id, channel, bucket, external_id in rows:
-            if ctx.hub.channels[channel].mode not in {Mode.LIVE, Mode.CANARY}:
-                continue
-            outbox.repush(connection, channel, [(bucket, external_id)])
-            connection.execute(
-                "UPDATE hub.variances SET heal = 'repush', healed_at = %s WHERE variance_id = %s",
-                (ctx.clock(), variance_id),
-            )
-            healed[channel] = healed.get(channel, 0) + 1
-    return healed
-
-
 class _Comparison:
-    """One comparison of one channel."""
+    """One comparison of one channel. `places` are the listings asked for (empty: all)."""
 
-    def __init__(self, ctx: HubContext, channel: Channel, connector: Connector) -> None:
+    def __init__(
+        self, ctx: HubContext, channel: Channel, connector: Connector, watch: Watcher
+    ) -> None:
         self.ctx = ctx
         self.channel = channel
         self.connector = connector
+        self.watch = watch
+        self.buckets: Mapping[str, str] = {b.id: b.external for b in channel.buckets}
+        self.places: list[Place] = []
+        self.compared = 0
+        self.reread = 0
 
-    def run(self, *, full: bool) -> tuple[list[Variance], frozenset[tuple[str | None, ...]], int]:
-        wanted = None if full else self._longest_unseen()
+    def run(self, *, full: bool) -> list[Variance]:
+        wanted = None if full else self._chosen()
+        if wanted is not None:
+            self.places = [_place(ref) for ref in wanted]
         shown = self._read(wanted)
-        rows = self._rows()
-        places = set(rows) if full else {_place(ref) for ref in wanted or ()}
-        if full:
-            places |= set(shown)
-        differing = self._differing(places, shown, rows)
-        reread = 0
-        for again in range(MAX_REREADS):
-            # Every first difference may be an order that is still on its way to the ledger.
-            moved = [
-                place
-                for place in differing
-                if place in rows
-                and (again == 0 or self._may_have_moved(rows[place], shown.get(place)))
-            ]
+        expected = self._expected(None if full else self.places)
+        found = compare(expected, shown, self.ctx.hub.tolerances, one_bucket=len(self.buckets) == 1)
+        self.compared = max(expected.num_rows, shown.num_rows)
+        first = differences(found, shown, self.buckets)
+        differing = self._read_again(first)
+        self._confirm(expected, shown, {difference.place for difference in first})
+        self.watch(Progress(step=f"naming causes of {self.channel.id}", total=len(differing)))
+        return explain(self.ctx, self.channel, self.connector, differing)
+
+    def _chosen(self) -> list[ListingRef]:
+        with self.ctx.pg.connection() as connection:
+            return sightings.chosen(
+                connection, self.channel.id, self.channel.system, now=self.ctx.clock(),
+                least=LIGHT_LISTINGS,
+            )  # fmt: skip
+
+    def _read(self, listings: Sequence[ListingRef] | None) -> pa.Table:
+        step = f"reading {self.channel.id}"
+        total = None if listings is None else len(listings)
+        self.watch(Progress(step=step, total=total))
+        readings = Readings(
+            self.channel, lambda done: self.watch(Progress(step=step, done=done, total=total))
+        )
+        return readings.read(self.connector.read_levels(listings))
+
+    def _expected(self, places: Sequence[Place] | None) -> pa.Table:
+        with self.ctx.pg.connection() as connection:
+            return showing(connection, self.channel, self.connector.capabilities, places)
+
+    def _read_again(self, first: Sequence[Difference]) -> list[Differing]:
+        """What still differs after everything that may have moved was read again.
+
+        Every first difference of a listing that the hub has may be an order that is still on its
+        way to the ledger.
+        """
+        levels = {d.place: d.level for d in first}
+        known = [d.place for d in first if d.known]
+        rows = self._rows(known)
+        differing = [d.place for d in first]
+        moved = [place for place in differing if place in rows]
+        for _ in range(MAX_REREADS):
             if not moved:
                 break
             self._pause()
-            reread += len(moved)
-            listings = [rows[place].listing for place in moved]
-            for place in moved:
-                shown.pop(place, None)
-            shown.update(self._read(listings))
-            rows = self._rows()
-            differing = self._differing(places, shown, rows)
-        found = [self._variance(place, shown.get(place), rows.get(place)) for place in differing]
-        self._confirm(shown, rows, {v.key for v in found})
-        compared = frozenset(self._key(place, rows.get(place)) for place in places)
-        return found, compared, reread
-
-    def _read(self, listings: Sequence[ListingRef] | None) -> dict[Place, Level]:
-        levels = (self._named(level) for level in self.connector.read_levels(listings))
-        return {_place(level.listing): level for level in levels if level is not None}
-
-    def _named(self, level: Level) -> Level | None:
-        """The level under our bucket's name: a channel knows only its own. None: not ours."""
-        if level.listing.bucket:
-            return level
-        external = level.listing.bucket_external
-        for bucket in self.channel.buckets:
-            if external in ("", bucket.external):
-                return replace(level, listing=replace(level.listing, bucket=bucket.id))
-        return None
-
-    def _rows(self) -> dict[Place, OutboxRow]:
-        with self.ctx.pg.connection() as connection:
-            rows = outbox.rows_to_look_at(
-                connection,
-                self.channel,
-                self.connector.capabilities,
-                now=self.ctx.clock(),
-                limit=MAX_LISTINGS,
-                everything=True,
-            )
-            self.writes: Mapping[Place, attempts.LastWrite] = attempts.last_writes(
-                connection, self.channel.id
-            )
-        return {_place(row.listing): row for row in rows if row.listed}
-
-    def _longest_unseen(self) -> list[ListingRef]:
-        rows = sorted(
-            self._rows().values(),
-            key=lambda r: (r.base_answered_at is not None, r.base_answered_at or r.computed_at),
-        )
-        return [row.listing for row in rows[:LIGHT_LISTINGS]]
-
-    def _expected(self, row: OutboxRow | None) -> int | None:
-        if row is None:
-            return None
-        if self.channel.mode is Mode.SHADOW:
-            return row.desired_milli
-        return row.showing_milli
-
-    def _differing(
-        self, places: set[Place], shown: Mapping[Place, Level], rows: Mapping[Place, OutboxRow]
-    ) -> list[Place]:
+            self.reread += len(moved)
+            fresh = self._read_some([rows[place].listing for place in moved])
+            levels.update({place: fresh.get(place) for place in moved})
+            rows.update(self._rows(moved))
+            still = {place for place in moved if self._differs(rows[place], levels[place])}
+            differing = [place for place in differing if place in still or place not in set(moved)]
+            moved = [
+                place
+                for place in differing
+                if place in still and self._may_have_moved(rows[place], levels[place])
+            ]
         return [
-            place
-            for place in sorted(places)
-            if not self._same(
-                self._expected(rows.get(place)), _quantity(shown.get(place)),
-                known=place in rows,
+            Differing(
+                place=place, row=rows.get(place), level=levels[place],
+                expected_milli=self._expected_of(rows.get(place)),
             )
+            for place in differing
         ]  # fmt: skip
 
-    def _same(self, expected: int | None, found: int | None, *, known: bool) -> bool:
-        if expected is None and known:
-            return found is not None  # never pushed and never read: nothing to hold it against yet
-        if expected is None or found is None:
-            return expected is None and found is None
-        return within_tolerance(expected, found, self.ctx.hub.tolerances)
+    def _read_some(self, listings: Sequence[ListingRef]) -> dict[Place, Level]:
+        if len(listings) <= ASKED_ONE_BY_ONE:
+            levels: Iterable[Level] = self.connector.read_levels(listings)
+            return {_place(level.listing): level for level in levels}
+        shown = self._read(None)
+        return {
+            _place(level.listing): level
+            for level in agreeing(shown, map(_place, listings), self.buckets)
+        }
 
-    def _may_have_moved(self, row: OutboxRow | None, level: Level | None) -> bool:
+    def _rows(self, places: Sequence[Place]) -> dict[Place, OutboxRow]:
+        rows: dict[Place, OutboxRow] = {}
+        for start in range(0, len(places), REFRESHED_AT_ONCE):
+            with self.ctx.pg.connection() as connection:
+                rows |= outbox.rows_at(
+                    connection, self.channel, self.connector.capabilities,
+                    places[start : start + REFRESHED_AT_ONCE], now=self.ctx.clock(),
+                )  # fmt: skip
+        return {place: row for place, row in rows.items() if row.listed}
+
+    def _expected_of(self, row: OutboxRow | None) -> int | None:
+        if row is None:
+            return None
+        shadow = row.base_kind == "shadow"
+        if self.channel.mode is Mode.SHADOW or (shadow and self.channel.mode is Mode.CANARY):
+            return row.desired_milli
+        return None if shadow else row.showing_milli
+
+    def _differs(self, row: OutboxRow, level: Level | None) -> bool:
+        expected = self._expected_of(row)
+        if level is None:
+            return True
+        # Never pushed and never read: nothing to hold it against yet.
+        return expected is not None and not within_tolerance(
+            expected, level.available_milli, self.ctx.hub.tolerances
+        )
+
+    def _may_have_moved(self, row: OutboxRow, level: Level | None) -> bool:
         """Pushed, sold or due for a push around the reading."""
-        if row is None or level is None:
+        if level is None:
             return False
         near = level.asked_at - self.channel.skew
         return (
             row.needs_reading
             or (row.base_answered_at is not None and row.base_answered_at >= near)
             or (row.last_own_at is not None and row.last_own_at >= near)
-            or self._under_way(row)
         )
-
-    def _under_way(self, row: OutboxRow) -> bool:
-        write = self.writes.get(_place(row.listing))
-        return write is not None and write.outcome is None
 
     def _pause(self) -> None:
         patience = max(self.channel.skew, self.ctx.hub.systems[self.channel.system].poll)
         time.sleep(min(patience, LONGEST_PAUSE).total_seconds())
 
-    def _variance(self, place: Place, level: Level | None, row: OutboxRow | None) -> Variance:
-        write = self.writes.get(place)
-        expected = self._expected(row)
-        facts = ChannelFacts(
-            shown_milli=_quantity(level),
-            expected_milli=expected,
-            under_way=row is not None and self._under_way(row),
-            own_events_near=row is not None and level is not None and row.uncertain,
-            failure=write.failure if write else "",
-            before_write_milli=write.before_milli if write else None,
-            write_answered_at=write.acked_at if write else None,
-            changed_at=level.changed_at if level else None,
+    def _confirm(self, expected: pa.Table, shown: pa.Table, differing: set[Place]) -> None:
+        """A reading that agrees is the newest base, where the base alone does not say as much: of a
+        listing never read before, of one whose outcome is unknown, of one that sold since.
+        """
+        unsettled = expected.filter(pc.fill_null(expected["settles"], False))
+        places = zip(
+            unsettled["bucket"].to_pylist(), unsettled["external_id"].to_pylist(), strict=True
         )
-        evidence = {
-            "read_at": level.answered_at.isoformat() if level else None,
-            "base_milli": row.base_milli if row else None,
-            "base_answered_at": _iso(row),
-            "own_since_base_milli": row.own_milli if row else None,
-            "desired_milli": row.desired_milli if row else None,
-            "last_write": write.outcome if write else None,
-            "failure": write.failure if write else "",
-        }
-        return Variance(
-            comparison="channel",
-            cause=channel_cause(facts),
-            sku=row.sku if row else None,
-            expected_milli=expected,
-            found_milli=_quantity(level),
-            channel=self.channel.id,
-            bucket=place[0],
-            external_id=place[1],
-            evidence=evidence,
-        )
-
-    def _key(self, place: Place, row: OutboxRow | None) -> tuple[str | None, ...]:
-        sku = row.sku if row else None
-        return variances.channel_key(self.channel.id, place[0], place[1], sku)
-
-    def _confirm(
-        self,
-        shown: Mapping[Place, Level],
-        rows: Mapping[Place, OutboxRow],
-        differing: set[tuple[str | None, ...]],
-    ) -> None:
-        """A reading that agrees is the newest base; one of a row never read before is its first."""
-        if self.channel.mode is Mode.SHADOW:
+        levels = agreeing(shown, [p for p in places if p not in differing], self.buckets)
+        if not levels:
             return
-        levels = [
-            replace(level, listing=rows[place].listing)
-            for place, level in shown.items()
-            if place in rows
-            and self._key(place, rows[place]) not in differing
-            and not self._may_have_moved(rows[place], level)
-        ]
+        calm = self._calm(levels)
         with self.ctx.pg.connection() as connection:
-            outbox.store_readings(connection, self.channel.id, levels)
+            outbox.store_readings(connection, self.channel.id, calm)
+
+    def _calm(self, levels: Sequence[Level]) -> list[Level]:
+        """Those beside which nothing happened: their number is the one that was read."""
+        rows = self._rows([_place(level.listing) for level in levels])
+        return [
+            replace(level, listing=rows[_place(level.listing)].listing)
+            for level in levels
+            if _place(level.listing) in rows and not self._near(rows[_place(level.listing)], level)
+        ]
+
+    def _near(self, row: OutboxRow, level: Level) -> bool:
+        near = level.asked_at - self.channel.skew
+        return (row.last_own_at is not None and row.last_own_at >= near) or (
+            row.base_answered_at is not None and row.base_answered_at >= near
+        )
 
 
 def within_tolerance(expected_milli: int, found_milli: int, tolerances: Tolerances) -> bool:
@@ -295,11 +296,3 @@ def within_tolerance(expected_milli: int, found_milli: int, tolerances: Toleranc
 
 def _place(listing: ListingRef) -> Place:
     return (listing.bucket, listing.external_id)
-
-
-def _quantity(level: Level | None) -> int | None:
-    return None if level is None else level.quantity_milli
-
-
-def _iso(row: OutboxRow | None) -> str | None:
-    return row.base_answered_at.isoformat() if row and row.base_answered_at else None

@@ -33,7 +33,7 @@ from inventory_pipeline.flow.kept_rows import (
 )
 from inventory_pipeline.flow.land import with_channel
 from inventory_pipeline.flow.landing_files import write_parquet
-from inventory_pipeline.memory import ledger, quarantine
+from inventory_pipeline.memory import ledger, quarantine, versions
 from inventory_pipeline.memory.ledger import LandedSnapshot
 from inventory_pipeline.memory.postgres import Connection
 from inventory_pipeline.memory.quarantine import Quarantined
@@ -75,8 +75,10 @@ def release_rows(
         with ctx.pg.connection() as connection:
             numbers = [row.quarantine_id for row in batch]
             rows = quarantine.some(connection, numbers, lock=not dry_run)
-            for one in _release(ctx, connection, rows, dry_run=dry_run):
-                outcomes[one.quarantine_id] = one
+            done = _release(ctx, connection, rows, dry_run=dry_run)
+            if not dry_run:
+                versions.require_mapping(connection, ctx.mapping_version)
+            outcomes |= {one.quarantine_id: one for one in done}
     return [outcomes.get(number) or _unknown(number) for number in ids]
 
 

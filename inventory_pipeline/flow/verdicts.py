@@ -1,15 +1,13 @@
-"""What each asset check decides, from facts alone; Dagster's results are made of these."""
+"""What each check decides, from facts alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-
-import dagster as dg
 
 from inventory_pipeline.core.quantities import MILLI
+from inventory_pipeline.core.verdicts import Level, Number, Table, Verdict
 from inventory_pipeline.core.vocabulary import Rejection
-from inventory_pipeline.defs.facts import Landed, LedgerShape, OpenVariance, Variances
+from inventory_pipeline.memory.facts import Landed, LedgerShape, OpenVariance, Variances
 
 SCHEMA_REASONS = frozenset({Rejection.MISSING_COLUMNS, Rejection.UNREADABLE, Rejection.EMPTY})
 # Plausible means: nothing here proves an error, everything beyond it wants a person's look.
@@ -20,63 +18,32 @@ MAX_AHEAD = timedelta(minutes=5)
 QUARANTINE_WINDOW = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """The outcome of a check, however it is reported."""
-
-    passed: bool
-    description: str
-    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    def result(self, asset: dg.AssetKey, name: str) -> dg.AssetCheckResult:
-        return dg.AssetCheckResult(
-            asset_key=asset,
-            check_name=name,
-            passed=self.passed,
-            severity=self.severity,
-            description=self.description,
-            metadata=dict(self.metadata),
-        )
-
-    def evaluation(self, asset: dg.AssetKey, name: str) -> dg.AssetCheckEvaluation:
-        return dg.AssetCheckEvaluation(
-            asset_key=asset,
-            check_name=name,
-            passed=self.passed,
-            severity=self.severity,
-            description=self.description,
-            metadata=dict(self.metadata),
-        )
+def good(description: str, **numbers: Number) -> Verdict:
+    return Verdict(level=Level.GOOD, description=description, numbers=numbers)
 
 
-def _good(description: str, **metadata: Any) -> Verdict:
-    return Verdict(passed=True, description=description, metadata=metadata)
-
-
-def _bad(description: str, **metadata: Any) -> Verdict:
-    return Verdict(passed=False, description=description, metadata=metadata)
-
-
-def _odd(description: str, **metadata: Any) -> Verdict:
+def odd(description: str, numbers: Mapping[str, Number] | None = None, **tables: Table) -> Verdict:
+    """A warning."""
     return Verdict(
-        passed=False,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=description,
-        metadata=metadata,
+        level=Level.WARNING, description=description, numbers=numbers or {}, tables=tables
     )
+
+
+def bad(description: str, numbers: Mapping[str, Number] | None = None, **tables: Table) -> Verdict:
+    """An error."""
+    return Verdict(level=Level.ERROR, description=description, numbers=numbers or {}, tables=tables)
 
 
 def snapshot_schema(snapshots: Sequence[Landed]) -> Verdict:
     """Fails while a feed's newest snapshot could not be read or lacks columns."""
-    return _newest_rejected(snapshots, schema=True) or _good(
+    return _newest_rejected(snapshots, schema=True) or good(
         "every feed's newest snapshot is readable"
     )
 
 
 def snapshot_completeness(snapshots: Sequence[Landed]) -> Verdict:
     """Fails while a feed's newest snapshot was refused for its rows: too few, or at odds."""
-    return _newest_rejected(snapshots, schema=False) or _good(
+    return _newest_rejected(snapshots, schema=False) or good(
         "no feed's newest snapshot lost too many rows or contradicts itself"
     )
 
@@ -90,11 +57,11 @@ def _newest_rejected(snapshots: Sequence[Landed], *, schema: bool) -> Verdict | 
     if not rejected:
         return None
     first = rejected[0]
-    return _bad(
+    return bad(
         f"{first.source} was rejected ({first.reason}): {first.message}. The last good one stays.",
-        rejected=markdown(
-            ("feed", "file", "reason", "what is wrong"),
-            [(one.feed, one.source, one.reason, one.message) for one in rejected],
+        rejected=Table(
+            header=("feed", "file", "reason", "what is wrong"),
+            rows=[(one.feed, one.source, one.reason, one.message) for one in rejected],
         ),
     )
 
@@ -122,14 +89,14 @@ def snapshot_plausibility(
 ) -> Verdict:
     """Warns about an accepted snapshot that looks like a mistake; it counts all the same."""
     if newest is None:
-        return _good("no snapshot yet")
+        return good("no snapshot yet")
     doubts = [
         *_rows_doubts(newest),
         *(_totals_doubts(totals, before) if totals is not None else ()),
     ]
     if not doubts:
-        return _good(f"{newest.source} looks as expected", rows=newest.data_rows)
-    return _odd(f"{newest.source}: " + "; ".join(doubts), rows=newest.data_rows)
+        return good(f"{newest.source} looks as expected", rows=newest.data_rows)
+    return odd(f"{newest.source}: " + "; ".join(doubts), {"rows": newest.data_rows})
 
 
 def _rows_doubts(newest: Landed) -> list[str]:
@@ -158,27 +125,27 @@ def _totals_doubts(totals: Totals, before: Totals | None) -> list[str]:
 def freshness(newest: Mapping[str, datetime], *, max_age: timedelta, now: datetime) -> Verdict:
     """By the source's own as_of: a file that arrives late is old, however new its arrival."""
     if not newest:
-        return _odd("no snapshot was accepted yet")
+        return odd("no snapshot was accepted yet")
     ages = {feed: now - as_of for feed, as_of in newest.items()}
     feed, age = max(ages.items(), key=lambda pair: pair[1])
     seconds = {"age_seconds": age.total_seconds(), "max_age_seconds": max_age.total_seconds()}
     if age > max_age:
-        return _odd(
+        return odd(
             f"feed {feed} speaks of {newest[feed].isoformat()}: older than {duration(max_age)}",
-            **seconds,
+            seconds,
         )
-    return _good(f"the oldest feed speaks of {newest[feed].isoformat()}", **seconds)
+    return good(f"the oldest feed speaks of {newest[feed].isoformat()}", **seconds)
 
 
 def no_negative_ats(negative: Sequence[tuple[str, str, str, int]]) -> Verdict:
     """No listing may be told a quantity below zero (SEMANTICS §6, step 10)."""
     if not negative:
-        return _good("no listing is below zero")
-    return _bad(
+        return good("no listing is below zero")
+    return bad(
         f"{len(negative)} or more listings would show less than nothing: the calculation is wrong",
-        worst=markdown(
-            ("bucket", "listing", "sku", "quantity"),
-            [(bucket, external, sku, units(milli)) for bucket, external, sku, milli in negative],
+        worst=Table(
+            header=("bucket", "listing", "sku", "quantity"),
+            rows=[(bucket, listing, sku, units(n)) for bucket, listing, sku, n in negative],
         ),
     )
 
@@ -186,30 +153,25 @@ def no_negative_ats(negative: Sequence[tuple[str, str, str, int]]) -> Verdict:
 def shows_what_it_must(found: Variances, *, escalate_after: timedelta, now: datetime) -> Verdict:
     """Open variances warn at first; they are an error once the oldest passes `escalate_after`."""
     if found.finished_at is None:
-        return _odd("not compared yet: run the job `reconcile`")
-    compared: dict[str, Any] = {"variances": found.total}
+        return good("not compared yet: `inventory-pipeline reconcile` does it now")
     if found.total == 0 or found.oldest is None:
-        return _good(f"no variance at {found.finished_at.isoformat()}", **compared)
+        return good(f"no variance at {found.finished_at.isoformat()}", variances=found.total)
     age = now - found.oldest
     return Verdict(
-        passed=False,
-        severity=dg.AssetCheckSeverity.ERROR
-        if age > escalate_after
-        else dg.AssetCheckSeverity.WARN,
+        level=Level.ERROR if age > escalate_after else Level.WARNING,
         description=f"{found.total} variances, the oldest since {found.oldest.isoformat()}",
-        metadata={
-            **compared,
-            "oldest_seconds": age.total_seconds(),
-            "worst": markdown(
-                ("bucket", "listing", "sku", "must show", "shows", "cause", "since"),
-                [_variance_row(one) for one in found.worst],
-            ),
+        numbers={"variances": found.total, "oldest_seconds": age.total_seconds()},
+        tables={
+            "worst": Table(
+                header=("bucket", "listing", "sku", "must show", "shows", "cause", "since"),
+                rows=[_variance_row(one) for one in found.worst],
+            )
         },
     )
 
 
 def cannot_be_asked(system: str) -> Verdict:
-    return _good(f"{system} cannot be asked what it shows: nothing to compare")
+    return good(f"{system} cannot be asked what it shows: nothing to compare")
 
 
 def _variance_row(one: OpenVariance) -> tuple[str, ...]:
@@ -228,26 +190,25 @@ def gapless(shape: LedgerShape) -> Verdict:
     """Every offset up to the counter has exactly one entry."""
     numbers = {"counter": shape.counter, "greatest_offset": shape.greatest, "rows": shape.rows}
     if shape.counter == shape.greatest == shape.rows:
-        return _good(f"offsets 1 to {shape.counter} are all there", **numbers)
-    return _bad(
+        return good(f"offsets 1 to {shape.counter} are all there", **numbers)
+    return bad(
         f"the counter says {shape.counter}, the greatest offset is {shape.greatest}, "
         f"and there are {shape.rows} entries: entries were removed or added by hand",
-        **numbers,
+        numbers,
     )
 
 
 def quarantine_grows(held: int, fresh: int, commonest: Sequence[tuple[str, str, int]]) -> Verdict:
     """Warns while rows keep coming into quarantine; old ones alone are only counted."""
-    table = markdown(("system", "reason", "rows"), [(s, r, str(n)) for s, r, n in commonest])
-    if fresh:
-        return _odd(
-            f"{fresh} rows came into quarantine within {duration(QUARANTINE_WINDOW)}, "
-            f"{held} are held in all",
-            held=held,
-            fresh=fresh,
-            commonest=table,
-        )
-    return _good(f"{held} rows are held, none of them new", held=held, fresh=fresh)
+    if not fresh:
+        return good(f"{held} rows are held, none of them new", held=held, fresh=fresh)
+    rows = [(system, reason, str(count)) for system, reason, count in commonest]
+    return odd(
+        f"{fresh} rows came into quarantine within {duration(QUARANTINE_WINDOW)}, "
+        f"{held} are held in all",
+        {"held": held, "fresh": fresh},
+        commonest=Table(header=("system", "reason", "rows"), rows=rows),
+    )
 
 
 def duration(span: timedelta) -> str:
@@ -266,17 +227,3 @@ def units(milli: int | None) -> str:
     whole, rest = divmod(abs(milli), MILLI)
     sign = "-" if milli < 0 else ""
     return f"{sign}{whole}" + (f".{rest:03d}".rstrip("0") if rest else "")
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> dg.MarkdownMetadataValue:
-    """A table; other people's text cannot break out of its cell."""
-    lines = [_line(header), "|" + " --- |" * len(header), *(_line(row) for row in rows)]
-    return dg.MetadataValue.md("\n".join(lines))
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_cell(cell) for cell in cells) + " |"
-
-
-def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

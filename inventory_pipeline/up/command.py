@@ -11,11 +11,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from inventory_pipeline.core.errors import ChannelError, PostgresUnavailable, SourceError
+from inventory_pipeline.memory.versions import StaleMapping
 from inventory_pipeline.up.dagster import (
     STARTS_WORK,
     LocationWatch,
     dagster_processes,
     prepare_dagster_home,
+    reload_definitions,
 )
 from inventory_pipeline.up.database import Database
 from inventory_pipeline.up.demo import remembered
@@ -23,6 +25,7 @@ from inventory_pipeline.up.folders import Folders
 from inventory_pipeline.up.ownership import MARKER, ProcessFile, end_leftovers, only_one
 from inventory_pipeline.up.ports import HOST, free_ports, require_free
 from inventory_pipeline.up.processes import ChildSpec, Supervisor
+from inventory_pipeline.up.renewal import HubWatch
 from inventory_pipeline.up.runs import end_runs
 from inventory_pipeline.up.terminal import Terminal
 
@@ -88,6 +91,7 @@ class _Run:
         )
         self.location = LocationWatch(wishes.dagster_port, say=terminal.say)
         self.opened = ExitStack()
+        self.watch: HubWatch | None = None
         self.serving = False
         self.uncompared: set[str] = set()
         self.interrupts = 0
@@ -110,7 +114,7 @@ class _Run:
             self._replay(demo, env)
         well = True
         if demo is not None or self.wishes.once:
-            well = self._finish(ctx)
+            well = self._finish()
         self._addresses()
         if self.wishes.once:
             return 0 if well else 1
@@ -171,6 +175,12 @@ class _Run:
 
         ctx = open_context(self.folders.hub, self.folders.state, self.database.url)
         self.opened.callback(ctx.close)
+        self.watch = HubWatch(
+            ctx,
+            say=self.terminal.say,
+            reload=lambda: reload_definitions(self.wishes.dagster_port),
+        )
+        self.opened.callback(self.watch.close)
         return ctx
 
     def _rebuild_if_outdated(self, ctx: "HubContext") -> None:
@@ -246,36 +256,42 @@ class _Run:
         )  # fmt: skip
         self.state.set("replayed", summary or True)
 
-    def _finish(self, ctx: "HubContext") -> bool:
+    def _now(self) -> "HubContext":
+        """The hub as it counts now."""
+        assert self.watch is not None, "the hub is open"
+        return self.watch.ctx
+
+    def _finish(self) -> bool:
         """Quiet, then compared; prints the table. True if every channel shows what it must."""
         from inventory_pipeline.up.summary import summarize
 
-        self._wait_until_quiet(ctx)
+        self._wait_until_quiet()
         for _ in range(MAX_COMPARISONS):
-            if self._patiently(lambda: self._compare(ctx)) == 0 and not self.uncompared:
+            if self._patiently(self._compare) == 0 and not self.uncompared:
                 break
             time.sleep(BETWEEN_COMPARISONS_S)
-            self._wait_until_quiet(ctx)
-        summary = self._patiently(lambda: summarize(ctx))
-        self.terminal.table(f"{ctx.hub.name}: what was done so far", summary.lines())
+            self._wait_until_quiet()
+        summary = self._patiently(lambda: summarize(self._now()))
+        self.terminal.table(f"{self._now().hub.name}: what was done so far", summary.lines())
         return summary.all_well and not self.uncompared
 
-    def _wait_until_quiet(self, ctx: "HubContext") -> None:
+    def _wait_until_quiet(self) -> None:
         from inventory_pipeline.up import quiet
 
         with self.terminal.bar("everything read, computed and pushed") as bar:
-            for trouble in self._patiently(lambda: quiet.read_to_the_end(ctx)):
+            for trouble in self._patiently(lambda: quiet.read_to_the_end(self._now())):
                 self.terminal.say(trouble)
             quiet.wait_until_quiet(
-                ctx,
+                self._now(),
                 show=lambda work: bar.show(f"under way: {work}", 0, None),
                 check=self._look_around,
             )
 
-    def _compare(self, ctx: "HubContext") -> int:
+    def _compare(self) -> int:
         """One full reconciliation of every channel; how many variances were told to heal."""
         from inventory_pipeline.flow.reconcile import heal, reconcile_channel
 
+        ctx = self._now()
         for channel in ctx.hub.channels:
             with self.terminal.step(f"comparing all that {channel} shows"):
                 try:
@@ -294,6 +310,8 @@ class _Run:
         for _ in range(MAX_PATIENCE):
             try:
                 return work()
+            except StaleMapping:
+                self._look_around()
             except PostgresUnavailable:
                 while self.database.is_down():
                     self._look_around()
@@ -322,6 +340,8 @@ class _Run:
         self.supervisor.check()
         if not self.database.is_down():
             self.location.look()
+            if self.watch is not None:
+                self.watch.look()
 
 
 def _environment(wishes: Wishes) -> dict[str, str]:

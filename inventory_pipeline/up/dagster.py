@@ -106,6 +106,14 @@ def definitions_loaded(port: int) -> bool:
     return state == "RepositoryLocation"
 
 
+def reload_definitions(port: int) -> bool:
+    """Has the code server load the hub's definitions again; False where nobody answers yet.
+
+    Runs that are active go on with those that they began with.
+    """
+    return bool(_ask(port, _RELOAD).get("reloadRepositoryLocation"))
+
+
 class LocationWatch:
     """Has the definitions loaded again that could not be loaded while Postgres was away.
 

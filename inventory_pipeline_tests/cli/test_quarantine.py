@@ -39,6 +39,12 @@ def run(world, monkeypatch, capsys):
     return call
 
 
+def activated(world: World) -> None:
+    """Commands take the hub as it was activated last."""
+    world.open()
+    world.close()
+
+
 @pytest.mark.parametrize("command", ["list", "show", "release"])
 def test_every_command_teaches_with_an_example(run, command):
     status, out, _ = run(command, "--help")
@@ -53,6 +59,7 @@ def test_the_list_counts_per_system_and_reason_and_says_what_a_release_would_do(
     assert "3 held" in out
     assert "item 'X1' is not mapped" in out
     world.identifiers("wms,X1,A,1")
+    activated(world)
     status, out, _ = run("list")
     assert "2 of these would be let in now" in out
     status, out, _ = run("list", "--reason", "bad_number", "--json")
@@ -84,6 +91,7 @@ def test_a_number_that_is_not_there_is_one_clear_message(run):
 
 def test_a_release_says_what_became_of_each_row_and_fails_if_one_was_refused(world, run):
     world.identifiers("wms,X1,A,1")
+    activated(world)
     status, out, _ = run("release", 1, 2, 3)
     assert status == 1
     assert "row 1 (wms) released" in out
@@ -97,6 +105,7 @@ def test_a_release_says_what_became_of_each_row_and_fails_if_one_was_refused(wor
 def test_rows_are_chosen_by_reason_and_system_and_asked_about(world, run, monkeypatch):
     world.items("A", "B", "C", "NO")
     world.identifiers("wms,X1,A,1")
+    activated(world)
     chosen = ("--reason", "unknown_item", "--system", "wms")
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     status, _, err = run("release", *chosen)

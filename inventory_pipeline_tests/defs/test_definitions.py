@@ -48,9 +48,22 @@ TWO_CHANNEL_ASSETS = {
 COMMON_CHECKS = {
     "ledger:gapless_offsets",
     "ledger:quarantine_stays_small",
+    "ledger:deliveries_are_read",
+    "positions:computing_keeps_up",
+    "positions:no_negative_positions",
+    "positions:owners_were_heard",
     "reconcile/ledger:no_open_variances",
     "reconcile/systems:no_open_variances",
 }
+CHANNEL_CHECKS = (
+    ("ats", "no_negative_ats"),
+    ("push", "guard_holds_nothing"),
+    ("push", "breaker_closed"),
+    ("push", "no_dead_letters"),
+    ("push", "pushed_in_time"),
+    ("reconcile", "channel_shows_what_it_must"),
+    ("reconcile", "listings_are_mapped"),
+)
 SNAPSHOT_CHECKS = ("completeness", "freshness", "plausibility", "schema")
 
 
@@ -86,18 +99,16 @@ def test_the_checks_of_two_channels(two):
     channels = {
         f"{asset}/{channel}:{check}"
         for channel in ("web", "pickup")
-        for asset, check in (
-            ("ats", "no_negative_ats"),
-            ("reconcile", "channel_shows_what_it_must"),
-        )
+        for asset, check in CHANNEL_CHECKS
     }
-    assert checks(two) == COMMON_CHECKS | landing | channels
+    read = {f"landing/{s}:can_be_read" for s in ("wms", "till-2", "orders")}
+    assert checks(two) == COMMON_CHECKS | landing | read | channels
 
 
-def test_schema_and_completeness_block_and_nothing_else_does(two):
+def test_a_bad_shape_and_a_held_wave_block_and_nothing_else_does(two):
     graph = two.get_repository_def().asset_graph
     blocking = {key.name for key in graph.asset_check_keys if graph.get_check_spec(key).blocking}
-    assert blocking == {"schema", "completeness"}
+    assert blocking == {"schema", "completeness", "guard_holds_nothing"}
 
 
 def test_jobs_sensors_and_schedules(two):

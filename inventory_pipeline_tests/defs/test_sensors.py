@@ -9,11 +9,12 @@ import psycopg
 import pytest
 
 from inventory_pipeline.config.load import load_hub
-from inventory_pipeline.defs import facts, keys
+from inventory_pipeline.defs import keys
 from inventory_pipeline.defs.build import build_definitions
-from inventory_pipeline.defs.facts import Backlog
 from inventory_pipeline.defs.resources import HubResource
 from inventory_pipeline.defs.runs import Active, active_runs, decide_sync
+from inventory_pipeline.memory import facts
+from inventory_pipeline.memory.facts import Backlog
 from inventory_pipeline_tests.conftest import database_url
 from inventory_pipeline_tests.defs.hubs import snapshot, two_channels
 

@@ -192,7 +192,7 @@ def test_a_drain_brings_the_numbers_to_the_channel_and_reports_once(hub):
 
 def test_a_channel_that_fails_is_told_once_and_once_more_when_it_answers(hub, caplog):
     channel = hub.connectors["shop"]
-    channel.failures = [busy(retry_after_s=0.01) for _ in range(3)]
+    channel.failures = [busy(retry_after_s=0.5) for _ in range(2)]
     hub = replace(hub, clock=utc_now)
     with caplog.at_level("WARNING", logger="inventory_pipeline"):
         quick_drain(hub, idle=timedelta(seconds=2))

@@ -212,12 +212,15 @@ def test_a_refused_write_is_dead_until_its_number_changes(bench):
     assert bench.push().acked == 1
 
 
-def test_one_refused_item_does_not_stop_the_others(bench):
+def test_a_batch_that_is_refused_because_of_one_item_is_halved_until_that_item_is_alone(bench):
     settle(bench)
-    bench.channel.failures = [ChannelRefused("bad batch", system="shop", call="write")]
+    bench.channel.spoils = {"B"}
     bench.want(A=3, B=4, C=1)
-    bench.push()
-    assert bench.channel.writes == [("C", 1)]
+    report = bench.push()
+    assert sorted(bench.channel.writes) == [("A", 3), ("C", 1)]
+    assert report.refused == 1
+    with bench.ctx.pg.connection() as connection:
+        assert [row.external_id for row in outbox.dead_rows(connection)] == ["B"]
 
 
 def test_a_stale_item_does_not_hold_up_the_rest_of_its_batch(bench):

@@ -2,15 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 
-import dagster as dg
 import pytest
 
-from inventory_pipeline.defs import verdicts
-from inventory_pipeline.defs.facts import Landed, LedgerShape, OpenVariance, Variances
-from inventory_pipeline.defs.verdicts import Totals
+from inventory_pipeline.core.verdicts import Level
+from inventory_pipeline.flow import verdicts
+from inventory_pipeline.flow.verdicts import Totals
+from inventory_pipeline.memory.facts import Landed, LedgerShape, OpenVariance, Variances
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+WARN, ERROR = Level.WARNING, Level.ERROR
 
 
 def landed(number: int = 1, **changed: object) -> Landed:
@@ -36,7 +36,7 @@ def test_a_snapshot_too_broken_to_name_its_feed_fails_until_a_good_one_lands():
 @pytest.mark.parametrize("reason", ["missing_columns", "unreadable", "empty"])
 def test_a_newest_snapshot_of_a_bad_shape_fails_the_schema_check(reason):
     verdict = verdicts.snapshot_schema([rejected(reason), landed()])
-    assert (verdict.passed, verdict.severity) == (False, ERROR)
+    assert (verdict.passed, verdict.level) == (False, ERROR)
     assert verdict.description == (
         f"2.csv was rejected ({reason}): it says so. The last good one stays."
     )
@@ -46,7 +46,7 @@ def test_a_newest_snapshot_of_a_bad_shape_fails_the_schema_check(reason):
 @pytest.mark.parametrize("reason", ["max_drop", "conflicting_rows"])
 def test_a_newest_snapshot_with_too_few_or_conflicting_rows_fails_completeness(reason):
     verdict = verdicts.snapshot_completeness([rejected(reason), landed()])
-    assert (verdict.passed, verdict.severity) == (False, ERROR)
+    assert (verdict.passed, verdict.level) == (False, ERROR)
     assert verdicts.snapshot_schema([rejected(reason), landed()]).passed
 
 
@@ -79,14 +79,14 @@ def test_a_plausible_snapshot_passes():
 def test_an_implausible_snapshot_warns(newest, totals, doubt):
     before = Totals(on_hand_milli=100_000, rows=100, negative_rows=0)
     verdict = verdicts.snapshot_plausibility(newest, totals, before)
-    assert (verdict.passed, verdict.severity) == (False, WARN)
+    assert (verdict.passed, verdict.level) == (False, WARN)
     assert doubt in verdict.description
 
 
 def test_freshness_goes_by_what_the_source_speaks_of():
     newest = {"dc": NOW - timedelta(minutes=5), "nyc": NOW - timedelta(minutes=31)}
     late = verdicts.freshness(newest, max_age=timedelta(minutes=30), now=NOW)
-    assert (late.passed, late.severity) == (False, WARN)
+    assert (late.passed, late.level) == (False, WARN)
     assert "feed nyc" in late.description
     assert "older than 30m" in late.description
     assert verdicts.freshness(newest, max_age=timedelta(minutes=31), now=NOW).passed
@@ -95,8 +95,8 @@ def test_freshness_goes_by_what_the_source_speaks_of():
 
 def test_a_listing_below_zero_is_an_error():
     verdict = verdicts.no_negative_ats([("main", "A|1", "A", -1500)])
-    assert (verdict.passed, verdict.severity) == (False, ERROR)
-    assert "| main | A\\|1 | A | -1.5 |" in verdict.metadata["worst"].value
+    assert (verdict.passed, verdict.level) == (False, ERROR)
+    assert list(verdict.tables["worst"].rows) == [("main", "A|1", "A", "-1.5")]
     assert verdicts.no_negative_ats([]).passed
 
 
@@ -113,17 +113,18 @@ def judged(found: Variances) -> verdicts.Verdict:
 
 
 def test_a_young_variance_warns_and_an_old_one_is_an_error():
-    assert (judged(variances(timedelta(hours=4))).severity) is WARN
+    assert (judged(variances(timedelta(hours=4))).level) is WARN
     old = judged(variances(timedelta(hours=4, seconds=1)))
-    assert (old.passed, old.severity) == (False, ERROR)
-    assert "| main | A | A | 5 | 7 | lost_update |" in old.metadata["worst"].value
+    assert (old.passed, old.level) == (False, ERROR)
+    [row] = old.tables["worst"].rows
+    assert tuple(row)[:6] == ("main", "A", "A", "5", "7", "lost_update")
 
 
 def test_no_variance_passes_once_something_was_compared():
     none = Variances(total=0, oldest=None, worst=[], finished_at=NOW)
     never = Variances(total=0, oldest=None, worst=[], finished_at=None)
     assert judged(none).passed
-    assert (judged(never).passed, judged(never).severity) == (False, WARN)
+    assert (judged(never).passed, judged(never).level) == (False, WARN)
 
 
 def test_a_gap_in_the_offsets_is_an_error():
@@ -134,7 +135,7 @@ def test_a_gap_in_the_offsets_is_an_error():
 
 def test_new_rows_in_quarantine_warn_and_old_ones_do_not():
     growing = verdicts.quarantine_grows(9, 2, [("wms", "bad_time", 9)])
-    assert (growing.passed, growing.severity) == (False, WARN)
+    assert (growing.passed, growing.level) == (False, WARN)
     assert verdicts.quarantine_grows(9, 0, [("wms", "bad_time", 9)]).passed
 
 

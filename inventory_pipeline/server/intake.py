@@ -77,9 +77,8 @@ class GroupedInbox:
             _settle(group, None)
 
     def _store(self, group: Sequence[Accepted]) -> None:
-        with self._pg.connection() as connection, connection.pipeline():
-            for accepted in group:
-                inbox.put(connection, accepted.system, accepted.verified, accepted.delivery)
+        with self._pg.connection() as connection:
+            inbox.put_all(connection, ((one.system, one.verified, one.delivery) for one in group))
         self.commits += 1
         self._stored()
 

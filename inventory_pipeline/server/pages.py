@@ -1,201 +1,266 @@
 """The operators' pages: server-rendered, no JavaScript, each one look at Postgres."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from fastapi.responses import HTMLResponse, RedirectResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 
-from inventory_pipeline.config.policy import Channel, Hub, System
-from inventory_pipeline.core.ports import Clock
-from inventory_pipeline.memory.postgres import Postgres
-from inventory_pipeline.server import present, queries, rows
+from inventory_pipeline.core.access import Role
+from inventory_pipeline.core.vocabulary import Cause
+from inventory_pipeline.memory import audit, breakers, dead, guard, periods, quarantine
+from inventory_pipeline.memory.postgres import Connection
+from inventory_pipeline.server import charts, feed_queries, present, queries, variance_queries
+from inventory_pipeline.server.access import require_role
+from inventory_pipeline.server.render import PageContext, Renderer
+from inventory_pipeline.server.sku import sku_router
+from inventory_pipeline.server.wellbeing import look
 
-TEMPLATES = Path(__file__).with_name("templates")
-STATIC = Path(__file__).with_name("static")
+Name = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
-Search = Annotated[str, Query(max_length=200)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageContext:
-    """What every page is drawn from."""
-
-    hub: Hub
-    pg: Postgres
-    clock: Clock
-    dagster_url: str
+SHOWN = 100
+SPANS = {"1h": timedelta(hours=1), "24h": timedelta(days=1), "7d": timedelta(days=7)}
+STEPS = {"1h": timedelta(minutes=5), "24h": timedelta(minutes=15), "7d": timedelta(hours=2)}
+AGES = {"": None, "1h": timedelta(hours=1), "4h": timedelta(hours=4), "1d": timedelta(days=1)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelCard:
-    policy: Channel
-    state: rows.ChannelState
-
-    @property
-    def level(self) -> str:
-        """good, warning or bad: the colour and the word of the card's badge."""
-        if self.state.dead or self.state.failed:
-            return "bad"
-        if self.state.open_variances or self.state.in_sync < self.state.listings:
-            return "warning"
-        return "good"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SystemLine:
-    policy: System
-    state: rows.SystemState
-    feeds: list[rows.FeedState]
-    at: datetime
-
-    @property
-    def failure(self) -> rows.FeedState | None:
-        """The feed that fails now, if one does."""
-        return next((feed for feed in self.feeds if feed.failing), None)
-
-    @property
-    def age(self) -> timedelta | None:
-        """Age of the newest snapshot's own time."""
-        as_of = self.state.snapshot_as_of
-        return None if as_of is None else max(self.at - as_of, timedelta(0))
-
-    @property
-    def stale(self) -> bool:
-        """Its newest snapshot is older than max_age allows."""
-        return self.age is not None and self.age > self.policy.snapshot.max_age
-
-    @property
-    def level(self) -> str:
-        """good, warning or bad."""
-        if self.failure is not None:
-            return "bad"
-        return "warning" if self.stale or self.state.quarantined else "good"
-
-
-def pages_router(page: PageContext, openapi: Callable[[], dict[str, Any]]) -> APIRouter:
-    """Health, SKU, variances, feeds, and the API as `openapi` describes it."""
+def pages_router(
+    page: PageContext, draw: Renderer, openapi: Callable[[], dict[str, Any]]
+) -> APIRouter:
+    """Health, SKU, variances, pushes, feeds, latency, audit, and the API as `openapi` says."""
     router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
-    draw = _Renderer(page)
+    router.include_router(sku_router(page, draw))
 
     @router.get("/")
-    def health() -> HTMLResponse:
-        return draw("health.html", **_health(page))
-
-    @router.get("/sku", response_model=None)
-    def search(sku: Search = "") -> HTMLResponse | RedirectResponse:
-        from urllib.parse import quote
-
-        if sku.strip():
-            return RedirectResponse(f"/sku/{quote(sku.strip(), safe='')}", status_code=303)
-        return RedirectResponse("/", status_code=303)
-
-    @router.get("/sku/{sku:path}")
-    def one_sku(sku: str) -> HTMLResponse:
-        return _sku(page, draw, sku)
+    def health(request: Request, refresh: int = 0) -> HTMLResponse:
+        return draw(request, "health.html", refresh=refresh if refresh >= 5 else 0, **_health(page))
 
     @router.get("/variances")
-    def variances(channel: Search = "", cause: Search = "") -> HTMLResponse:
-        with page.pg.connection() as connection:
-            found = queries.open_variances(connection, channel=channel or None, cause=cause or None)
-            causes = queries.variance_causes(connection)
-        return draw("variances.html", variances=found, causes=causes, channel=channel, cause=cause)
+    def variances(
+        request: Request,
+        *,
+        channel: Name = "",
+        cause: Name = "",
+        system: Name = "",
+        older: Name = "",
+        closed: bool = False,
+    ) -> HTMLResponse:
+        chosen = {"channel": channel, "cause": cause, "system": system, "older": older}
+        return draw(
+            request, "variances.html", chosen=chosen, closed=closed,
+            **_variances(page, chosen, closed=closed),
+        )  # fmt: skip
+
+    @router.get("/pushes")
+    def pushes(request: Request, channel: Name = "") -> HTMLResponse:
+        return draw(request, "pushes.html", channel=channel, **_pushes(page, channel))
 
     @router.get("/feeds")
-    def feeds() -> HTMLResponse:
+    def feeds(request: Request, reason: Name = "") -> HTMLResponse:
         with page.pg.connection() as connection:
-            return draw(
-                "feeds.html",
-                feeds=queries.feed_states(connection),
-                rejected=queries.newest_snapshots(connection, status="rejected"),
-                snapshots=queries.newest_snapshots(connection),
-                quarantined=queries.quarantined(connection),
+            values: dict[str, Any] = {
+                "feeds": queries.feed_states(connection),
+                "rejected": feed_queries.newest_snapshots(connection, status="rejected"),
+                "snapshots": feed_queries.newest_snapshots(connection),
+                "counts": quarantine.counts(connection)[:20],
+                "quarantined": feed_queries.quarantined(connection, reason=reason),
+            }
+        return draw(request, "feeds.html", reason=reason, **values)
+
+    @router.get("/latency")
+    def latency(request: Request, span: Name = "24h", channel: Name = "") -> HTMLResponse:
+        chosen = span if span in SPANS else "24h"
+        return draw(
+            request, "latency.html", span=chosen, spans=list(SPANS), channel=channel,
+            **_latency(page, chosen, channel),
+        )  # fmt: skip
+
+    @router.get("/audit")
+    def acts(
+        request: Request,
+        by: Name = "",
+        action: Name = "",
+        before: Annotated[int | None, Query(ge=0, lt=2**63)] = None,
+    ) -> HTMLResponse:
+        require_role(request, Role.READ)
+        with page.pg.connection() as connection:
+            found = audit.recent(
+                connection, by=by or None, action=action or None, before=before, limit=SHOWN
             )
+        return draw(
+            request, "audit.html", acts=found, by=by, action=action, more=len(found) == SHOWN
+        )
 
     @router.get("/docs")
-    def docs() -> HTMLResponse:
-        return draw("docs.html", api=openapi())
+    def docs(request: Request) -> HTMLResponse:
+        return draw(request, "docs.html", api=openapi())
 
     return router
 
 
-class _Renderer:
-    """Templates with the filters and names that each of them uses."""
-
-    def __init__(self, page: PageContext) -> None:
-        self._page = page
-        self._environment = Environment(
-            loader=FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.filters.update(
-            quantity=present.quantity,
-            count=present.count,
-            latency=present.latency,
-            moment=present.moment,
-            age_of=present.age_of,
-        )
-        self._environment.globals.update(percent=present.percent)
-
-    def __call__(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
-        now = self._page.clock()
-        text = self._environment.get_template(template).render(
-            hub=self._page.hub,
-            dagster=self._page.dagster_url.rstrip("/"),
-            now=now,
-            ago=lambda then: present.age(then, now),
-            **values,
-        )
-        return HTMLResponse(text, status_code=status_code)
-
-
 def _health(page: PageContext) -> dict[str, Any]:
-    at = page.clock()
-    channels = list(page.hub.channels)
+    at, hub = page.clock(), page.hub
     with page.pg.connection() as connection:
-        channel_states = queries.channel_states(connection, channels, at=at)
-        systems = queries.system_states(connection, list(page.hub.systems))
-        feeds = queries.feed_states(connection)
-        pushes = queries.newest_pushes(connection, channels)
-        sync = queries.sync_state(connection)
-    return {
-        "sync": sync,
-        "channels": [
-            ChannelCard(policy=page.hub.channels[state.channel], state=state)
-            for state in channel_states
-        ],
-        "systems": [
-            SystemLine(
-                policy=page.hub.systems[state.system],
-                state=state,
-                feeds=[feed for feed in feeds if feed.system == state.system],
-                at=at,
+        well = look(connection, hub, at=at)
+        pushes = queries.newest_pushes(connection, list(hub.channels))
+        day = periods.periods(
+            connection,
+            list(hub.channels),
+            since=at - timedelta(days=1),
+            until=at + periods.PERIOD,
+            length=timedelta(minutes=30),
+        )
+    sparks = {
+        channel: Markup(  # noqa: S704 - our own SVG
+            charts.spark(
+                [(p.begins_at, periods.percentile_s(p.event_steps, 0.95)) for p in told],
+                label=f"{channel}: event to answer, p95 over the last day",
             )
-            for state in systems
-        ],
-        "pushes": pushes,
+        )
+        for channel, told in day.items()
+    }
+    return {"well": well, "pushes": pushes, "sparks": sparks, "counted_late": timedelta(seconds=5)}
+
+
+def _variances(page: PageContext, chosen: dict[str, str], *, closed: bool) -> dict[str, Any]:
+    hub, at = page.hub, page.clock()
+    age = AGES.get(chosen["older"])
+    with page.pg.connection() as connection:
+        groups = variance_queries.groups(connection)
+        counts = periods.counted(connection, list(hub.channels))
+        found = variance_queries.variances(
+            connection,
+            closed=closed,
+            channel=chosen["channel"],
+            cause=chosen["cause"],
+            system=chosen["system"],
+            seen_before=at - age if age else None,
+        )
+        days = variance_queries.days(
+            connection, since=_floor(at, timedelta(days=1)) - timedelta(days=13)
+        )
+    whole = sum(group.count for group in groups if group.name == "cause")
+    listings = {channel: one.listings for channel, one in counts.items()}
+    return {
+        "variances": found,
+        "groups": [group for group in groups if group.name in ("cause", "channel", "system")],
+        "systemic": variance_queries.systemic(groups, whole, listings),
+        "whole": whole,
+        "ages": [name for name in AGES if name],
+        "causes": [cause.value for cause in Cause],
+        "shown": variance_queries.SHOWN,
+        "history": _history(days, at),
     }
 
 
-def _sku(page: PageContext, draw: _Renderer, sku: str) -> HTMLResponse:
-    item = page.hub.catalog.items.get(sku)
-    with page.pg.connection() as connection:
-        if item is None and not queries.known_sku(connection, sku):
-            return draw("unknown_sku.html", status_code=404, sku=sku)
-        return draw(
-            "sku.html",
-            sku=sku,
-            item=item,
-            listings=queries.listings_of(connection, sku=sku),
-            positions=queries.last_entry_by_location(connection, sku),
-            entries=queries.entries_of(connection, sku),
-            pushes=queries.pushes_of(connection, sku),
-            variances=queries.open_variances(connection, sku=sku),
+def _history(days: list[tuple[datetime, int, int]], at: datetime) -> Markup:
+    """Opened and closed variances of each of the last days."""
+    until = _floor(at, timedelta(days=1)) + timedelta(days=1)
+    return Markup(  # noqa: S704 - our own SVG
+        charts.volume_chart(
+            [(day, closed, opened) for day, opened, closed in days],
+            since=until - timedelta(days=14),
+            until=until,
+            step=timedelta(days=1),
+            names=("closed", "opened"),
+            label="Variances that were opened and closed on each of the last 14 days",
         )
+        if days
+        else ""
+    )
+
+
+def _pushes(page: PageContext, channel: str) -> dict[str, Any]:
+    hub = page.hub
+    wanted = [channel] if channel in hub.channels else list(hub.channels)
+    one = channel if channel in hub.channels else None
+    with page.pg.connection() as connection:
+        return {
+            "breakers": [b for b in breakers.breakers(connection) if b.channel in wanted],
+            "held_counts": {
+                name: count
+                for name, count in guard.held_counts(connection).items()
+                if name in wanted
+            },
+            "held": guard.held_rows(connection, one, limit=SHOWN),
+            "dead": dead.dead_rows(connection, one, limit=SHOWN),
+            "failing": _failing(connection, wanted),
+            "pushes": queries.newest_pushes(connection, wanted, limit=50),
+        }
+
+
+def _failing(connection: Connection, channels: list[str]) -> list[Any]:
+    return queries.failing(connection, channels, limit=SHOWN)
+
+
+def _latency(page: PageContext, span: str, channel: str) -> dict[str, Any]:
+    at, hub = page.clock(), page.hub
+    wanted = [channel] if channel in hub.channels else list(hub.channels)
+    step = STEPS[span]
+    since = _floor(at - SPANS[span], step)
+    with page.pg.connection() as connection:
+        told = periods.periods(
+            connection, wanted, since=since, until=at + periods.PERIOD, length=step
+        )
+    until = _floor(at, step) + step
+    return {
+        "channels": [
+            _drawn(
+                name, told[name], since=since, until=until, step=step,
+                mode=hub.channels[name].mode.value,
+            )
+            for name in wanted
+        ]
+    }  # fmt: skip
+
+
+def _drawn(
+    channel: str,
+    told: list[periods.Period],
+    *,
+    since: datetime,
+    until: datetime,
+    step: timedelta,
+    mode: str,
+) -> dict[str, Any]:
+    whole = periods.together(told)
+
+    def line(name: str, kind: str, share: float) -> charts.Line:
+        points = [(p.begins_at, periods.percentile_s(p.event_steps, share)) for p in told]
+        return charts.Line(name=name, kind=kind, points=points)
+
+    def over(share: float, *, event: bool) -> float | None:
+        if whole is None:
+            return None
+        return periods.percentile_s(whole.event_steps if event else whole.answer_steps, share)
+
+    event = charts.latency_chart(
+        [line("p50", "p50", 0.5), line("p95", "p95", 0.95)],
+        since=since,
+        until=until,
+        step=step,
+        label=f"{channel}: from event to answer; p50 {present.latency(over(0.5, event=True))},"
+        f" p95 {present.latency(over(0.95, event=True))} over the whole span",
+    )
+    volume = charts.volume_chart(
+        [(p.begins_at, p.acked, p.failed) for p in told],
+        since=since,
+        until=until,
+        step=step,
+        label=f"{channel}: pushes that were acked, and that were not",
+    )
+    return {
+        "channel": channel,
+        "mode": mode,
+        "whole": whole,
+        "event": (over(0.5, event=True), over(0.95, event=True), over(0.99, event=True)),
+        "answer": (over(0.5, event=False), over(0.95, event=False), over(0.99, event=False)),
+        "charts": Markup(event + volume),  # noqa: S704 - our own SVG
+    }
+
+
+def _floor(at: datetime, step: timedelta) -> datetime:
+    begin = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return begin + (at - begin) // step * step

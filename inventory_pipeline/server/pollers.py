@@ -20,12 +20,15 @@ from inventory_pipeline.flow.connecting import doubts
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.flow.land import land_changes, land_inbox
 from inventory_pipeline.memory import inbox
+from inventory_pipeline.memory.versions import StaleMapping
 
 INBOX_BATCH = 500
 # Deliveries that an earlier process accepted are found without being told of them.
 INBOX_LOOK_S = 1.0
 MAX_BACKOFF_S = 60.0
 POSTGRES_AGAIN_S = 1.0
+# A newer catalogue counts: this process takes it up within about a second.
+RENEWED_S = 1.0
 JITTER = 0.1
 
 log = structlog.get_logger("intake")
@@ -134,6 +137,10 @@ class Intake:
                 # One line for all threads; a database that is back is wanted at once.
                 self._postgres.met(error, tried_at=tried_at)
                 wait_s = POSTGRES_AGAIN_S
+            except StaleMapping as error:
+                # Nothing was stored: whoever takes up the new catalogue reads it again.
+                log.info("waits for the new catalogue", subject=task.name, why=error.message)
+                wait_s = RENEWED_S
             except Exception as error:  # noqa: BLE001 - a thread that dies would be silent
                 trouble.met(error)
                 # A system that is down is not to be hammered.

@@ -16,6 +16,11 @@ def quantity(milli: int | None) -> str:
     return f"{value:,f}".replace(",", "\u202f")
 
 
+def signed(milli: int) -> str:
+    """A change with its sign; a real minus, as wide as the plus."""
+    return f"{'+' if milli > 0 else chr(0x2212) if milli < 0 else ''}{quantity(abs(milli))}"
+
+
 def count(number: int | None) -> str:
     """A whole number with thin groups."""
     return NOTHING if number is None else f"{number:,d}".replace(",", "\u202f")
@@ -61,3 +66,13 @@ def age_of(span: timedelta) -> str:
 def moment(at: datetime | None) -> str:
     """A time to the second, in UTC."""
     return NOTHING if at is None else at.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def words(name: str) -> str:
+    """A name of ours as people say it: `order_not_ingested` → "order not ingested"."""
+    return name.replace("_", " ")
+
+
+def counted(number: int, one: str) -> str:
+    """`1 listing`, `2 listings`."""
+    return f"{number:,} {one}{'' if number == 1 else 's'}"

@@ -1,13 +1,15 @@
-"""The pages' questions to Postgres. Each is bounded by LIMIT or by the number of channels and
-systems.
+"""The questions behind Health, and those that several pages share. Each is bounded by LIMIT, by an
+index over what is wrong, or by the number of channels and systems.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from psycopg.rows import class_row
 
+from inventory_pipeline.memory import breakers, guard, periods
 from inventory_pipeline.memory.postgres import Connection
 from inventory_pipeline.server import rows
 
@@ -15,68 +17,24 @@ PAGE_ROWS = 50
 # The newest event of each system is looked for among this many ledger entries.
 RECENT_ENTRIES = 20_000
 LATENCY_WINDOW = timedelta(hours=1)
+# Below this, what is not well is counted exactly at every view.
+EXACTLY = 2_000
+# A count that takes longer than this is not made while somebody waits.
+CHEAP_MS = 40
 
 Row = TypeVar("Row")
-
-_CHANNELS = """
-WITH wanted AS (
-    SELECT channel, place
-    FROM unnest(%(channels)s::text[]) WITH ORDINALITY AS w(channel, place)
-),
-listing AS (
-    SELECT channel, count(*) AS listings,
-           count(*) FILTER (WHERE NOT look AND dead_at IS NULL AND failure IS NULL)
-               AS in_sync,
-           count(*) FILTER (WHERE look AND dead_at IS NULL) AS waiting,
-           count(*) FILTER (WHERE failure IS NOT NULL AND dead_at IS NULL) AS failed,
-           count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
-           min(failure) AS failure
-    FROM hub.outbox WHERE listed GROUP BY channel
-),
-pushed AS (
-    SELECT channel,
-           count(*) FILTER (WHERE outcome = 'acked') AS acked,
-           count(*) FILTER (WHERE outcome IN ('refused', 'unknown', 'busy')) AS failed,
-           percentile_cont(0.5) WITHIN GROUP (
-               ORDER BY extract(epoch FROM answered_at - occurred_at)
-           ) FILTER (WHERE outcome = 'acked' AND occurred_at IS NOT NULL) AS p50_s,
-           percentile_cont(0.95) WITHIN GROUP (
-               ORDER BY extract(epoch FROM answered_at - occurred_at)
-           ) FILTER (WHERE outcome = 'acked' AND occurred_at IS NOT NULL) AS p95_s
-    FROM hub.attempts
-    WHERE channel = ANY(%(channels)s) AND sent_at > %(since)s
-    GROUP BY channel
-),
-differing AS (
-    SELECT channel, count(*) AS variances, min(first_seen) AS oldest
-    FROM hub.variances WHERE closed_at IS NULL AND comparison = 'channel'
-    GROUP BY channel
-)
-SELECT w.channel, coalesce(l.listings, 0) AS listings, coalesce(l.in_sync, 0) AS in_sync,
-       coalesce(l.waiting, 0) AS waiting, coalesce(l.failed, 0) AS failed,
-       coalesce(l.dead, 0) AS dead, coalesce(l.failure, '') AS failure,
-       coalesce(d.variances, 0) AS open_variances,
-       d.oldest AS oldest_variance,
-       (SELECT max(sent_at) FROM hub.attempts AS a WHERE a.channel = w.channel)
-           AS last_push,
-       coalesce(p.acked, 0) AS acked_last_hour, coalesce(p.failed, 0) AS failed_last_hour,
-       p.p50_s, p.p95_s
-FROM wanted AS w
-LEFT JOIN listing AS l USING (channel)
-LEFT JOIN pushed AS p USING (channel)
-LEFT JOIN differing AS d USING (channel)
-ORDER BY w.place
-"""
 
 
 def sync_state(connection: Connection) -> rows.SyncState:
     """Head of the ledger, the sync cursor, and deliveries that wait in the inbox."""
-    return _one(
+    return _single(
         connection,
         rows.SyncState,
         """
         SELECT c.ledger_offset AS ledger_head, s.ledger_offset AS sync_offset, s.computed_at,
                s.next_wakeup_at, s.holder,
+               (SELECT l.received_at FROM hub.ledger l
+                WHERE l.ledger_offset = s.ledger_offset + 1) AS waiting_since,
                (SELECT count(*) FROM hub.inbox WHERE done_at IS NULL) AS inbox_waiting,
                (SELECT count(*) FROM hub.inbox WHERE failure IS NOT NULL AND inbox_id >
                    (SELECT coalesce(max(inbox_id), 0) FROM hub.inbox) - %(recent)s) AS inbox_failed
@@ -90,17 +48,104 @@ def channel_states(
     connection: Connection, channels: Sequence[str], *, at: datetime
 ) -> list[rows.ChannelState]:
     """One row for each of `channels`, in their order; percentiles over the hour before `at`."""
-    return _all(
-        connection,
-        rows.ChannelState,
-        _CHANNELS,
-        {"channels": list(channels), "since": at - LATENCY_WINDOW},
+    counts = _listing_counts(connection, channels, at=at)
+    variances = _open_by_channel(connection, channels)
+    held = guard.held_counts(connection)
+    open_breakers = {one.channel: one for one in breakers.breakers(connection)}
+    pushed = periods.periods(
+        connection, channels, since=at - LATENCY_WINDOW, until=at + periods.PERIOD
     )
+    last = _last_push(connection, channels)
+    states = []
+    for channel in channels:
+        hour = periods.together(pushed[channel])
+        one = counts[channel]
+        waiting, since = held.get(channel, (0, None))
+        number, oldest = variances.get(channel, (0, None))
+        states.append(
+            rows.ChannelState(
+                channel=channel,
+                listings=one.listings,
+                in_sync=one.listings - one.unwell,
+                waiting=one.waiting,
+                failed=max(0, one.failed - waiting),
+                dead=one.dead,
+                counted_at=one.counted_at,
+                failure=_one_failure(connection, channel) if one.failed or one.dead else "",
+                open_variances=number,
+                oldest_variance=oldest,
+                held=waiting,
+                held_since=since,
+                breaker=open_breakers.get(channel),
+                last_push=last.get(channel),
+                acked_last_hour=hour.acked if hour else 0,
+                failed_last_hour=hour.failed if hour else 0,
+                p50_s=periods.percentile_s(hour.event_steps, 0.5) if hour else None,
+                p95_s=periods.percentile_s(hour.event_steps, 0.95) if hour else None,
+            )
+        )
+    return states
 
 
-def system_states(connection: Connection, systems: Sequence[str]) -> list[rows.SystemState]:
-    """One row for each of `systems`, in their order."""
-    return _all(
+def _listing_counts(
+    connection: Connection, channels: Sequence[str], *, at: datetime
+) -> dict[str, periods.Counts]:
+    """As counted last, where counting is expensive; what is not well is exact while little."""
+    known = periods.counted(connection, channels)
+    if len(known) < len(channels) or max((c.cost_ms for c in known.values()), default=0) < CHEAP_MS:
+        return periods.count_listings(connection, channels, at=at)
+    for channel in channels:
+        found = connection.execute(
+            "SELECT count(*), count(*) FILTER (WHERE look AND dead_at IS NULL),"
+            " count(*) FILTER (WHERE failure IS NOT NULL AND dead_at IS NULL), count(dead_at)"
+            " FROM (SELECT look, failure, dead_at FROM hub.outbox WHERE channel = %s AND listed"
+            "  AND (look OR failure IS NOT NULL OR dead_at IS NOT NULL) LIMIT %s) unwell",
+            (channel, EXACTLY),
+        ).fetchone()
+        assert found is not None
+        if found[0] < EXACTLY:
+            known[channel] = replace(
+                known[channel],
+                unwell=found[0], waiting=found[1], failed=found[2], dead=found[3], counted_at=at,
+            )  # fmt: skip
+    return known
+
+
+def _one_failure(connection: Connection, channel: str) -> str:
+    row = connection.execute(
+        "SELECT failure FROM hub.outbox WHERE channel = %s AND listed AND failure IS NOT NULL"
+        " AND (look OR failure IS NOT NULL OR dead_at IS NOT NULL) LIMIT 1",
+        (channel,),
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
+def _open_by_channel(
+    connection: Connection, channels: Sequence[str]
+) -> dict[str, tuple[int, datetime]]:
+    found = connection.execute(
+        "SELECT channel, count(*), min(first_seen) FROM hub.variances"
+        " WHERE closed_at IS NULL AND comparison = 'channel' AND channel = ANY(%s)"
+        " GROUP BY channel",
+        (list(channels),),
+    )
+    return {channel: (number, oldest) for channel, number, oldest in found}
+
+
+def _last_push(connection: Connection, channels: Sequence[str]) -> dict[str, datetime]:
+    found = connection.execute(
+        "SELECT w.channel, (SELECT max(a.sent_at) FROM hub.attempts a WHERE a.channel = w.channel)"
+        " FROM unnest(%s::text[]) AS w(channel)",
+        (list(channels),),
+    )
+    return {channel: at for channel, at in found if at is not None}
+
+
+def system_states(
+    connection: Connection, systems: Sequence[str], *, at: datetime
+) -> list[rows.SystemState]:
+    """One row for each of `systems`, in their order; of quarantined rows at most 10,000 count."""
+    return ask(
         connection,
         rows.SystemState,
         """
@@ -108,34 +153,31 @@ def system_states(connection: Connection, systems: Sequence[str]) -> list[rows.S
             SELECT system, received_at FROM hub.ledger WHERE kind = 'event'
             ORDER BY ledger_offset DESC LIMIT %(recent)s
         ),
-        heard AS (SELECT system, max(received_at) AS at FROM recent GROUP BY system),
-        landed AS (
-            SELECT system, max(as_of) FILTER (WHERE status = 'accepted') AS as_of,
-                   count(*) FILTER (WHERE status = 'accepted') AS accepted,
-                   count(*) FILTER (WHERE status = 'rejected') AS rejected
-            FROM hub.snapshots GROUP BY system
-        ),
-        held AS (
-            SELECT system, count(*) AS rows FROM hub.quarantine
-            WHERE released_at IS NULL GROUP BY system
-        )
-        SELECT w.system, landed.as_of AS snapshot_as_of,
-               coalesce(landed.accepted, 0) AS snapshots_accepted,
-               coalesce(landed.rejected, 0) AS snapshots_rejected,
-               heard.at AS last_event_at, coalesce(held.rows, 0) AS quarantined
+        heard AS (SELECT system, max(received_at) AS at FROM recent GROUP BY system)
+        SELECT w.system,
+               (SELECT s.as_of FROM hub.snapshots s
+                WHERE s.system = w.system AND s.status = 'accepted'
+                ORDER BY s.as_of DESC LIMIT 1) AS snapshot_as_of,
+               (SELECT count(*) FROM (
+                    SELECT 1 FROM hub.snapshots s
+                    WHERE s.system = w.system AND s.status = 'rejected'
+                      AND s.landed_at > %(since)s LIMIT 1000) r) AS rejected_last_day,
+               heard.at AS last_event_at,
+               (SELECT count(*) FROM (
+                    SELECT 1 FROM hub.quarantine q
+                    WHERE q.system = w.system AND q.released_at IS NULL LIMIT 10000) h
+               ) AS quarantined
         FROM unnest(%(systems)s::text[]) WITH ORDINALITY AS w(system, place)
-        LEFT JOIN landed USING (system)
         LEFT JOIN heard USING (system)
-        LEFT JOIN held USING (system)
         ORDER BY w.place
         """,
-        {"systems": list(systems), "recent": RECENT_ENTRIES},
+        {"systems": list(systems), "recent": RECENT_ENTRIES, "since": at - timedelta(days=1)},
     )
 
 
 def feed_states(connection: Connection) -> list[rows.FeedState]:
     """Every feed that was ever read, by system and name."""
-    return _all(
+    return ask(
         connection,
         rows.FeedState,
         "SELECT system, feed, read_at, as_of, failed_at, failure FROM hub.feeds"
@@ -148,7 +190,7 @@ def newest_pushes(
     connection: Connection, channels: Sequence[str], *, limit: int = 15
 ) -> list[rows.Push]:
     """The newest attempts over all channels, newest first."""
-    return _all(
+    return ask(
         connection,
         rows.Push,
         """
@@ -167,7 +209,7 @@ def newest_pushes(
 
 def pushes_of(connection: Connection, sku: str, *, limit: int = PAGE_ROWS) -> list[rows.Push]:
     """The newest attempts for one sku, newest first."""
-    return _all(
+    return ask(
         connection,
         rows.Push,
         """
@@ -179,128 +221,27 @@ def pushes_of(connection: Connection, sku: str, *, limit: int = PAGE_ROWS) -> li
     )
 
 
-def listings_of(
-    connection: Connection, *, sku: str | None = None, channel: str | None = None, limit: int = 500
-) -> list[rows.ListingState]:
-    """Outbox rows of a sku, of a channel, or of both; by sku, channel, bucket."""
-    return _all(
+def failing(connection: Connection, channels: Sequence[str], *, limit: int) -> list[rows.Failing]:
+    """Listings whose last attempt failed and that will be tried again; held ones left out."""
+    return ask(
         connection,
-        rows.ListingState,
+        rows.Failing,
         """
-        SELECT channel, bucket, external_id, sku, units_milli, desired_milli, desired_offset,
-               computed_at, base_milli, base_kind, base_answered_at, listed, look, failure, dead_at
-        FROM hub.outbox
-        WHERE (%(sku)s::text IS NULL OR sku = %(sku)s)
-          AND (%(channel)s::text IS NULL OR channel = %(channel)s)
-        ORDER BY sku, channel, bucket, external_id LIMIT %(limit)s
+        SELECT f.* FROM unnest(%(channels)s::text[]) AS w(channel)
+        CROSS JOIN LATERAL (
+            SELECT o.channel, o.bucket, o.external_id, o.sku, o.desired_milli, o.base_milli,
+                   o.attempts, o.failure, o.failing_since, o.look_after
+            FROM hub.outbox o
+            WHERE o.channel = w.channel AND o.listed AND o.failure IS NOT NULL
+              AND o.dead_at IS NULL
+              AND (o.look OR o.failure IS NOT NULL OR o.dead_at IS NOT NULL)
+              AND NOT EXISTS (SELECT 1 FROM hub.holds h WHERE h.state = 'held'
+                  AND (h.channel, h.bucket, h.external_id) = (o.channel, o.bucket, o.external_id))
+            LIMIT %(limit)s
+        ) AS f
+        ORDER BY f.failing_since NULLS LAST, f.channel, f.external_id LIMIT %(limit)s
         """,
-        {"sku": sku, "channel": channel, "limit": limit},
-    )
-
-
-def entries_of(
-    connection: Connection, sku: str, *, limit: int = PAGE_ROWS
-) -> list[rows.LedgerEntry]:
-    """The newest ledger entries of one sku, newest first."""
-    return _all(
-        connection,
-        rows.LedgerEntry,
-        """
-        SELECT ledger_offset, kind, system, event_id, type, occurred_at, received_at, sku,
-               quantity_milli, location, to_location, order_id, line_id, channel, source
-        FROM hub.ledger WHERE sku = %(sku)s ORDER BY ledger_offset DESC LIMIT %(limit)s
-        """,
-        {"sku": sku, "limit": limit},
-    )
-
-
-def last_entry_by_location(connection: Connection, sku: str) -> list[rows.LedgerEntry]:
-    """The entry with the newest occurred_at at each location, among the sku's last entries."""
-    return _all(
-        connection,
-        rows.LedgerEntry,
-        """
-        WITH recent AS (
-            SELECT * FROM hub.ledger WHERE sku = %(sku)s ORDER BY ledger_offset DESC LIMIT 2000
-        )
-        SELECT DISTINCT ON (location)
-               ledger_offset, kind, system, event_id, type, occurred_at, received_at, sku,
-               quantity_milli, location, to_location, order_id, line_id, channel, source
-        FROM recent WHERE location IS NOT NULL
-        ORDER BY location, occurred_at DESC, ledger_offset DESC LIMIT 500
-        """,
-        {"sku": sku},
-    )
-
-
-def open_variances(
-    connection: Connection,
-    *,
-    channel: str | None = None,
-    cause: str | None = None,
-    sku: str | None = None,
-    limit: int = 200,
-) -> list[rows.Variance]:
-    """Open variances, the oldest first."""
-    return _all(
-        connection,
-        rows.Variance,
-        """
-        SELECT comparison, channel, bucket, external_id, system, location, state, sku,
-               expected_milli, found_milli, cause, first_seen, last_seen, heal, healed_at
-        FROM hub.variances
-        WHERE closed_at IS NULL
-          AND (%(channel)s::text IS NULL OR channel = %(channel)s)
-          AND (%(cause)s::text IS NULL OR cause = %(cause)s)
-          AND (%(sku)s::text IS NULL OR sku = %(sku)s)
-        ORDER BY first_seen, variance_id LIMIT %(limit)s
-        """,
-        {"channel": channel, "cause": cause, "sku": sku, "limit": limit},
-    )
-
-
-def variance_causes(connection: Connection) -> list[rows.CauseCount]:
-    """Open variances by cause and channel, the most first."""
-    return _all(
-        connection,
-        rows.CauseCount,
-        """
-        SELECT cause, channel, count(*) AS count, min(first_seen) AS oldest
-        FROM hub.variances WHERE closed_at IS NULL GROUP BY cause, channel
-        ORDER BY count(*) DESC, cause, channel LIMIT 100
-        """,
-        {},
-    )
-
-
-def newest_snapshots(
-    connection: Connection, *, status: str | None = None, limit: int = PAGE_ROWS
-) -> list[rows.SnapshotRow]:
-    """The snapshots that landed last, accepted and rejected ones."""
-    return _all(
-        connection,
-        rows.SnapshotRow,
-        """
-        SELECT system, feed, source, as_of, status, reason, message, data_rows, quarantined_rows,
-               landed_at
-        FROM hub.snapshots WHERE (%(status)s::text IS NULL OR status = %(status)s)
-        ORDER BY landed_at DESC, snapshot_id DESC LIMIT %(limit)s
-        """,
-        {"status": status, "limit": limit},
-    )
-
-
-def quarantined(connection: Connection, *, limit: int = PAGE_ROWS) -> list[rows.QuarantinedRow]:
-    """Rows held back and not released, newest first."""
-    return _all(
-        connection,
-        rows.QuarantinedRow,
-        """
-        SELECT quarantine_id, system, kind, source, position, reason, message, raw, received_at
-        FROM hub.quarantine WHERE released_at IS NULL
-        ORDER BY quarantine_id DESC LIMIT %(limit)s
-        """,
-        {"limit": limit},
+        {"channels": list(channels), "limit": limit},
     )
 
 
@@ -314,10 +255,11 @@ def known_sku(connection: Connection, sku: str) -> bool:
     return bool(found and found[0])
 
 
-def _all(connection: Connection, row: type[Row], sql: str, parameters: dict[str, Any]) -> list[Row]:
+def ask(connection: Connection, row: type[Row], sql: str, parameters: dict[str, Any]) -> list[Row]:
+    """The rows of a SELECT, as values of `row`; its columns have the fields' names."""
     with connection.cursor(row_factory=class_row(row)) as cursor:
         return cursor.execute(sql, parameters).fetchall()
 
 
-def _one(connection: Connection, row: type[Row], sql: str, parameters: dict[str, Any]) -> Row:
-    return _all(connection, row, sql, parameters)[0]
+def _single(connection: Connection, row: type[Row], sql: str, parameters: dict[str, Any]) -> Row:
+    return ask(connection, row, sql, parameters)[0]

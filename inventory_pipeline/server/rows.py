@@ -6,6 +6,9 @@ the base unit for ledger entries. Latencies are seconds. Times are timezone-awar
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+from inventory_pipeline.core.breaker import Breaker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +20,7 @@ class SyncState:
     computed_at: datetime | None
     next_wakeup_at: datetime | None
     holder: str
+    waiting_since: datetime | None  # when the first entry that is not computed was received
     inbox_waiting: int
     inbox_failed: int
 
@@ -34,9 +38,13 @@ class ChannelState:
     waiting: int
     failed: int
     dead: int
+    counted_at: datetime  # of the numbers above
     failure: str  # what one of the failing listings says; "" where none fails
     open_variances: int
     oldest_variance: datetime | None
+    held: int  # by the guard
+    held_since: datetime | None
+    breaker: Breaker | None
     last_push: datetime | None
     acked_last_hour: int
     failed_last_hour: int
@@ -69,8 +77,7 @@ class SystemState:
 
     system: str
     snapshot_as_of: datetime | None
-    snapshots_accepted: int
-    snapshots_rejected: int
+    rejected_last_day: int
     last_event_at: datetime | None
     quarantined: int
 
@@ -88,6 +95,22 @@ class Push:
     outcome: str | None
     error: str | None
     occurred_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failing:
+    """A listing whose last attempt failed; `look_after`: when it is tried again."""
+
+    channel: str
+    bucket: str
+    external_id: str
+    sku: str
+    desired_milli: int
+    base_milli: int | None
+    attempts: int
+    failure: str
+    failing_since: datetime | None
+    look_after: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +155,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variance:
+    variance_id: int
     comparison: str
     channel: str | None
     bucket: str | None
@@ -147,6 +171,8 @@ class Variance:
     last_seen: datetime
     heal: str | None
     healed_at: datetime | None
+    closed_at: datetime | None
+    evidence: dict[str, Any]
 
     @property
     def units_milli(self) -> int:
@@ -157,11 +183,14 @@ class Variance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CauseCount:
-    cause: str
-    channel: str | None
+class Group:
+    """Open variances that have one thing in common: `name` (cause, channel …) is `value`."""
+
+    name: str
+    value: str
     count: int
     oldest: datetime
+    channel: str | None  # where all of them are of one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

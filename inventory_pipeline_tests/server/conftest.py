@@ -88,11 +88,16 @@ class Receiver:
         self.app = app
         self.http = httpx.Client(base_url=url, timeout=20)
 
+    def signed(self, body: bytes) -> dict[str, str]:
+        signature = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
+        return {"X-Signature": signature, "X-Delivery": "d1"}
+
     def send(
         self, body: bytes, *, signature: str | None = None, to: str = "shop"
     ) -> httpx.Response:
-        signed = hmac.new(SECRET, body, hashlib.sha256).hexdigest()
-        headers = {"X-Signature": signed if signature is None else signature, "X-Delivery": "d1"}
+        headers = self.signed(body)
+        if signature is not None:
+            headers["X-Signature"] = signature
         return self.http.post(f"/hooks/{to}", content=body, headers=headers)
 
 

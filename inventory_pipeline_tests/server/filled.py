@@ -1,18 +1,29 @@
 """Rows of every kind that a page shows, as they stand in Postgres after some hours of work."""
 
 from datetime import timedelta
+from pathlib import Path
 
 from psycopg.types.json import Jsonb
 
+from inventory_pipeline.config.catalog import catalog_files
+from inventory_pipeline.config.load import load_hub
+from inventory_pipeline.core.breaker import Breaker
+from inventory_pipeline.memory import audit, breakers, periods
 from inventory_pipeline.memory.postgres import Postgres
 from inventory_pipeline_tests.server.conftest import NOW
 
 LISTINGS = 60
 
 
-def fill(pg: Postgres) -> None:
-    """Two channels, one with trouble; feeds, one failing; quarantine and all the rest."""
+def fill(pg: Postgres, folder: Path | None = None) -> None:
+    """Two channels, one with trouble; feeds, one failing; quarantine and all the rest.
+
+    With the hub's folder its rules and catalogue count from the beginning, so that skus can be
+    explained.
+    """
     with pg.connection() as c:
+        if folder is not None:
+            _versions(c, folder)
         _ledger(c)
         _outbox(c)
         _attempts(c)
@@ -23,6 +34,104 @@ def fill(pg: Postgres) -> None:
             "UPDATE hub.sync_cursor SET ledger_offset = 12340, computed_at = %s",
             (NOW - timedelta(seconds=4),),
         )
+        c.execute("ANALYZE")
+    with pg.connection() as c:
+        for _ in range(5):  # a day in steps
+            periods.roll(c, at=NOW)
+
+
+def fill_trouble(pg: Postgres) -> None:
+    """An open breaker, held rows, a day of pushes, closed variances, and what people did."""
+    with pg.connection() as c:
+        breakers.store(
+            c,
+            Breaker(
+                channel="market", state="open", since=NOW - timedelta(minutes=7), failures=5,
+                why="market: write_levels: 503 Service Unavailable from the shop's own server",
+                probes=2, next_probe_at=NOW + timedelta(seconds=40),
+            ),
+        )  # fmt: skip
+        c.execute(
+            "INSERT INTO hub.holds (channel, bucket, external_id, sku, state, from_milli,"
+            " from_offset, from_at, desired_milli, why, held_at)"
+            " SELECT channel, bucket, external_id, sku, 'held', base_milli, desired_offset, %(at)s,"
+            " desired_milli, '41 of 60 listings would move by more than 50 %%: more than 20 %%',"
+            " %(at)s FROM hub.outbox WHERE channel = 'web' AND desired_milli > 40000"
+            " ORDER BY external_id LIMIT 12",
+            {"at": NOW - timedelta(minutes=18)},
+        )
+        c.execute(
+            "INSERT INTO hub.limits (system, name, declared, capacity, per_second, window_s, level,"
+            " as_of, quiet_until) VALUES ('shop', 'cost', '{2000,100,0}', 2000, 100, 0,"
+            " 1700, clock_timestamp(), '-infinity'), ('shop', 'orders', '{40,2,0}', 40, 2, 0,"
+            " 3, clock_timestamp(), clock_timestamp() + interval '1 hour')"
+        )
+        _a_day_of_pushes(c)
+        c.execute(
+            "INSERT INTO hub.variances (comparison, channel, bucket, external_id, sku,"
+            " expected_milli, found_milli, cause, evidence, first_seen, last_seen, closed_at, heal,"
+            " healed_at) SELECT 'channel', 'web', 'main', 'gid://' || n, 'SKU-0' || n, 8000, 9000,"
+            ' \'lost_update\', \'{"attempt": "k7", "before": 9}\','
+            " %(at)s - n * interval '9 hours', %(at)s - n * interval '8 hours',"
+            " %(at)s - n * interval '8 hours', 'repush', %(at)s - n * interval '8 hours'"
+            " FROM generate_series(10, 40) n",
+            {"at": NOW},
+        )
+        c.execute(
+            "INSERT INTO hub.variances (comparison, channel, bucket, external_id, sku,"
+            " expected_milli, found_milli, cause, evidence, first_seen, last_seen)"
+            " SELECT 'channel', 'market', 'main', 'gid://lost/' || n, 'SKU-0' || n, 8000, 9000,"
+            " 'lost_update', '{}',"
+            " %(at)s - n * interval '2 minutes', %(at)s FROM generate_series(10, 45) n",
+            {"at": NOW},
+        )
+        for number, (action, subject) in enumerate(
+            [("token.create", "maria"), ("login", "maria"), ("guard.release", "web")]
+        ):
+            audit.record(
+                c, by="maria", action=action, subject=subject,
+                detail={"reason": "checked with the warehouse: the recount is right",
+                        "columns": ["bucket"], "rows": [["main", "gid://1", "SKU-001", 1000, 0]]}
+                if action.startswith("guard") else {"role": "approve"},
+                at=NOW - timedelta(minutes=30 - number),
+            )  # fmt: skip
+    with pg.connection() as c:
+        c.execute("UPDATE hub.periods_cursor SET rolled_to = NULL")
+        for _ in range(6):
+            periods.roll(c, at=NOW)
+
+
+def _a_day_of_pushes(c) -> None:
+    c.execute(
+        """
+        INSERT INTO hub.attempts (key, channel, bucket, external_id, sku, epoch, quantity_milli,
+            desired_offset, policy_version, mode, occurred_at, received_at, computed_at, sent_at,
+            answered_at, outcome)
+        SELECT 'day' || n, channel, 'main', 'day' || n, 'DAY-' || n, 1, 5000, 1, 1, 'live',
+               sent - slow, sent - slow, sent, sent, sent + slow / 3,
+               CASE WHEN n % 37 = 0 THEN 'busy' ELSE 'acked' END
+        FROM (
+            SELECT n, channel, %(at)s - n * interval '50 seconds' AS sent,
+                   make_interval(secs => (0.35 + 0.2 * sin(n / 200.0) + (n * 7919 %% 100) / 300.0)
+                       * CASE WHEN n BETWEEN 900 AND 1000 THEN 20 ELSE 1 END) AS slow
+            FROM generate_series(60, 1690) n, (VALUES ('web'), ('market')) AS v(channel)
+            WHERE channel = 'web' OR n % 3 = 0
+        ) AS made
+        """.replace("n % ", "n %% "),
+        {"at": NOW},
+    )
+
+
+def _versions(c, folder: Path) -> None:
+    hub = load_hub(folder)
+    c.execute(
+        "INSERT INTO hub.policy_versions VALUES (1, %s, 0, %s, 'test', %s)",
+        (hub.policy_hash, NOW - timedelta(days=1), (folder / "hub.yaml").read_text()),
+    )
+    c.execute(
+        "INSERT INTO hub.mapping_versions VALUES (1, %s, 0, %s, %s)",
+        (hub.catalog_hash, NOW - timedelta(days=1), Jsonb(catalog_files(folder))),
+    )
 
 
 def _ledger(c) -> None:

@@ -7,7 +7,10 @@ import pytest
 from inventory_pipeline.server.app import create_app
 from inventory_pipeline_tests.server.filled import LISTINGS, fill
 
-PAGES = ("/", "/variances", "/feeds", "/sku/SHIRT-S", "/docs")
+PAGES = (
+    "/", "/variances", "/variances?closed=1", "/pushes", "/feeds", "/latency", "/audit",
+    "/sku/SHIRT-S", "/sku?sku=xyzzy", "/docs", "/login",
+)  # fmt: skip
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
 
@@ -33,6 +36,9 @@ class Page(HTMLParser):
     def handle_endtag(self, tag) -> None:
         assert self.open[-1:] == [tag], f"</{tag}> inside {self.open}"
         self.open.pop()
+
+    def handle_startendtag(self, tag, attributes) -> None:
+        self.tags.append(tag)
 
     def handle_data(self, data) -> None:
         self.words.append(data)
@@ -90,7 +96,7 @@ def test_health_tells_which_channel_is_wrong_for_how_long_and_how_fast_pushes_ar
 def test_health_tells_which_feed_fails_and_which_is_stale(browse, pg):
     fill(pg)
     text = browse("/").text
-    assert "failing for 9 s" in text
+    assert "failing for 12 min" in text
     assert "no answer within 10 s" in text
     assert "stale" in text
     assert "55 min old" in text

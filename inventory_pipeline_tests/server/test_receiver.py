@@ -10,9 +10,10 @@ import pytest
 
 from inventory_pipeline.memory.postgres import Postgres
 from inventory_pipeline.server.app import create_app
-from inventory_pipeline.server.hooks import MAX_BODY_BYTES
+from inventory_pipeline.server.hooks import MAX_BODY_BYTES, Limits
 from inventory_pipeline.server.intake import Accepted, GroupedInbox
-from inventory_pipeline_tests.server.conftest import NOW, order
+from inventory_pipeline.server.rates import Rate
+from inventory_pipeline_tests.server.conftest import NOW, SignedShop, order
 
 
 @pytest.fixture
@@ -155,6 +156,96 @@ def test_many_senders_at_once_lose_nothing(receiver, pg):
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(send, range(200))) == {200}
     assert len(stored(pg)) == 200
+
+
+def test_a_delivery_that_was_recorded_and_sent_again_later_is_refused(ctx, pg, serve, shop):
+    """Where a system signs a time: five minutes either way."""
+    from dataclasses import replace
+    from datetime import timedelta
+
+    plain = shop.verify
+    off = [timedelta(0)]
+    shop.verify = lambda delivery: replace(plain(delivery), signed_at=NOW + off[0])
+    receiver = serve(create_app(ctx))
+    answers = []
+    for minutes in (0, 5, -5, 5.1, -5.1):
+        off[0] = timedelta(minutes=minutes)
+        answers.append(receiver.send(order("e1")).status_code)
+    assert answers == [200, 200, 200, 401, 401]
+    assert len(stored(pg)) == 3
+
+
+def test_a_system_that_floods_is_told_when_to_come_again_and_others_are_not(ctx, pg, serve):
+    from dataclasses import replace
+
+    limits = Limits(
+        deliveries=Rate(per_second=0.1, burst=3), forgeries=Rate(per_second=1, burst=100)
+    )
+    other = SignedShop()
+    other.system = "other"
+    both = replace(ctx, connectors={**ctx.connectors, "other": other})
+    receiver = serve(create_app(both, hook_limits=limits))
+    answers = [receiver.send(order(f"e{n}")) for n in range(5)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 10
+    assert receiver.send(order("e9"), to="other").status_code == 200
+    assert len(stored(pg)) == 4
+
+
+def test_whoever_guesses_signatures_is_not_read_any_more(ctx, pg, serve):
+    limits = Limits(
+        deliveries=Rate(per_second=1000, burst=1000), forgeries=Rate(per_second=0.1, burst=5)
+    )
+    receiver = serve(create_app(ctx, hook_limits=limits))
+    tries = [receiver.send(order("e1"), signature="0" * 64).status_code for _ in range(7)]
+    assert tries == [401] * 5 + [429] * 2
+
+
+def test_while_a_secret_is_rotated_both_count(ctx, pg, serve):
+    import base64
+    import hashlib
+    import hmac
+    from dataclasses import replace
+
+    from inventory_pipeline.config.secrets import Secret
+    from inventory_pipeline.connectors.signatures import check_signature
+    from inventory_pipeline.core.ports import Verified
+
+    class Rotating(SignedShop):
+        def verify(self, delivery):
+            secrets = (Secret("new"), Secret("old"))
+            check_signature(delivery, header="x-signature", secrets=secrets, system="shop")
+            return Verified(topic="orders", delivery_id="d1")
+
+    receiver = serve(create_app(replace(ctx, connectors={"shop": Rotating()})))
+
+    def signed(secret: str) -> str:
+        digest = hmac.new(secret.encode(), order("e1"), hashlib.sha256).digest()
+        return base64.b64encode(digest).decode()
+
+    answers = [
+        receiver.send(order("e1"), signature=signed(secret)).status_code
+        for secret in ("new", "old", "older")
+    ]
+    assert answers == [200, 200, 401]
+
+
+def test_the_address_is_kept_as_the_sender_wrote_it(receiver, pg):
+    receiver.http.post("/hooks/shop?a=%20b", content=order("e1"), headers=receiver.signed(b""))
+    with pg.connection() as connection:
+        assert connection.execute("SELECT url FROM hub.inbox").fetchall() == []
+    answer = receiver.http.post(
+        "/hooks/shop?a=%20b", content=order("e1"), headers=receiver.signed(order("e1"))
+    )
+    assert answer.status_code == 200
+    with pg.connection() as connection:
+        [(url,)] = connection.execute("SELECT url FROM hub.inbox").fetchall()
+    assert url == f"{receiver.url}/hooks/shop?a=%20b"
+
+
+def test_deliveries_are_posted(receiver):
+    answer = receiver.http.get("/hooks/shop")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 class Gate:

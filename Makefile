@@ -9,18 +9,28 @@ INSTALLED := $(VENV)/.installed
 UP := $(if $(ONCE),--once) $(if $(STATE),--state $(STATE)) $(if $(PORT),--port $(PORT)) \
       $(if $(DAGSTER_PORT),--dagster-port $(DAGSTER_PORT))
 
-.PHONY: run test proof mutants bench lint types imports check-python constraints clean
+.PHONY: run test proof kills real mutants bench lint types imports check-python constraints clean
 
 run: $(INSTALLED)
 	@$(BIN)/inventory-pipeline up $(HUB) $(UP)
 
 test: lint types imports
-	$(BIN)/python -m pytest -n auto $(PYTEST)
+	$(BIN)/python -m pytest -n $(or $(WORKERS),4) -m "not real_systems" $(PYTEST)
 
 # What `make test` tries on a hundred made-up histories, on two thousand: half an hour on two cores.
 proof: $(INSTALLED)
 	HUB_EXAMPLES=$(or $(HISTORIES),2000) $(BIN)/python -m pytest -n auto --dist worksteal -q \
 	  inventory_pipeline_tests/properties $(PYTEST)
+
+# kill -9 of sync runs between any two statements and around any request: 40 times in `make test`, 200 times here.
+kills: $(INSTALLED)
+	HUB_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -n auto -q \
+	  inventory_pipeline_tests/end_to_end/test_kill_points.py $(PYTEST)
+
+# Tryton and Vendure, started from pinned versions; fetched once into ~/.cache, which takes minutes. Needs Node 20.
+real: $(INSTALLED)
+	-$(BIN)/python -m inventory_pipeline_tests.real_systems.servers
+	$(BIN)/python -m pytest -q -m real_systems inventory_pipeline_tests/real_systems $(PYTEST)
 
 # Which misread rules would those histories not tell from the right ones? None, it should say.
 mutants: $(INSTALLED)

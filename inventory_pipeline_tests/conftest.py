@@ -17,10 +17,32 @@ from inventory_pipeline.memory.postgres import Postgres, migrate
 
 DEBIAN_POSTGRES = Path("/usr/lib/postgresql/15/bin")
 TEMPLATE = "hub_template"
+# Where SQL is what is tested, every test runs on the oldest supported server as well; elsewhere on
+# the embedded one alone, unless HUB_EVERY_SERVER is set.
+ON_EVERY_SERVER = {"memory", "flow", "push", "end_to_end", "properties"}
 
 
 def _servers() -> list[str]:
     return ["embedded", *(["postgres15"] if DEBIAN_POSTGRES.is_dir() else [])]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("HUB_EVERY_SERVER"):
+        return
+    here = Path(__file__).parent
+    left_out = {
+        item
+        for item in items
+        if _server_of(item) == "postgres15"
+        and item.path.relative_to(here).parts[0] not in ON_EVERY_SERVER
+    }
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _server_of(item: pytest.Item) -> str | None:
+    call = getattr(item, "callspec", None)
+    return call.params.get("postgres_server") if call else None
 
 
 @pytest.fixture(scope="session", params=_servers())

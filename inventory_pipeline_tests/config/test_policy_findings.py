@@ -5,7 +5,13 @@ import yaml
 
 from inventory_pipeline.config import yaml_tree
 from inventory_pipeline.config.load import check_hub
-from inventory_pipeline_tests.config.hub_folders import EXAMPLE, Folder, changed, line_of
+from inventory_pipeline_tests.config.hub_folders import (
+    ENVIRON,
+    EXAMPLE,
+    Folder,
+    changed,
+    line_of,
+)
 from inventory_pipeline_tests.config.policy_cases import CASES, COMPANIONS
 
 
@@ -206,9 +212,10 @@ def test_odd_quiet_hours_are_refused(tmp_path, text):
     assert ["should be two times of day and a time zone" in f.message for f in findings] == [True]
 
 
-def test_where_alerts_go_is_a_secret_that_shows_nowhere(tmp_path, monkeypatch):
-    monkeypatch.setenv("ALERT_MAIL", "mailto://ops:hunter2@example.com")
-    hub = Folder(policy=alerts("{to: {ops: {env: ALERT_MAIL}}}")).check(tmp_path)[0]
+def test_where_alerts_go_is_a_secret_that_shows_nowhere(tmp_path):
+    environ = {**ENVIRON, "ALERT_MAIL": "mailto://ops:hunter2@example.com"}
+    folder = Folder(policy=alerts("{to: {ops: {env: ALERT_MAIL}}}"), environ=environ)
+    hub = folder.check(tmp_path)[0]
     assert hub is not None
     assert hub.alerts.to["ops"].reveal() == "mailto://ops:hunter2@example.com"
     assert "hunter2" not in repr(hub.alerts)

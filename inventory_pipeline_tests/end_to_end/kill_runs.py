@@ -108,10 +108,20 @@ def _prepare() -> None:
     gc.freeze()
 
 
+def _one_clock(clock: Ahead) -> None:
+    """Readings are dated by the clock that dates writes, as on any machine."""
+    for connector in (shopify.ShopifyConnector, woocommerce.WooCommerceConnector):
+        defaults = connector.__init__.__kwdefaults__
+        assert "clock" in defaults
+        defaults["clock"] = clock
+
+
 def main() -> None:
     _prepare()
-    folder, state, url, clock = sys.argv[1:]
-    arguments = (Path(folder), Path(state), url, Ahead(Path(clock)))
+    folder, state, url, path = sys.argv[1:]
+    clock = Ahead(Path(path))
+    _one_clock(clock)
+    arguments = (Path(folder), Path(state), url, clock)
     for line in sys.stdin:
         code = _in_a_fork(json.loads(line)["env"], *arguments)
         sys.stdout.write(json.dumps({"code": code}) + "\n")

@@ -181,7 +181,9 @@ class KillWorld:
             if not self.query("SELECT 1 FROM hub.outbox WHERE look"):
                 return
             self.clock.pass_(CALM_S)
-        raise AssertionError(f"not quiet: {self.query('SELECT * FROM hub.outbox WHERE look')}")
+        looks = self.query("SELECT * FROM hub.outbox WHERE look")
+        breakers = self.query("SELECT * FROM hub.breakers")
+        raise AssertionError(f"not quiet: {looks}, {breakers}, {self.said()}")
 
     # -- what there is then ---------------------------------------------------------------------
 

@@ -127,7 +127,7 @@ def test_the_lineage_page_shows_every_asset_and_a_check_shows_its_result(
         page.screenshot(path=tmp_path / "lineage.png")
 
         page.goto(f"{dagster_url}/assets/landing/wms?view=checks&checkDetail=freshness")
-        expect(page.get_by_text("Checks (4)")).to_be_visible()
+        expect(page.get_by_text("Checks (5)")).to_be_visible()
         expect(page.get_by_text("older than 1d").first).to_be_visible()
         expect(page.get_by_text("Failed").first).to_be_visible()
         page.screenshot(path=tmp_path / "check.png")

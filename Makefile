@@ -36,7 +36,7 @@ real: $(INSTALLED)
 mutants: $(INSTALLED)
 	$(BIN)/python -m inventory_pipeline_tests.properties.mutants $(NAME)
 
-# Ten minutes at most, on a machine that does nothing else; BENCH="land ingest" runs only these.
+# Half an hour at most, on a machine that does nothing else; BENCH="land ingest" runs only these.
 bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks $(BENCH)
 

@@ -84,23 +84,7 @@ class AmazonConnector:
         batch_size = int(options.number("batch_size", 1_000, least=1, most=MAX_MESSAGES))
         feed_from = int(options.number("feed_from", 100, least=1, most=MAX_MESSAGES + 1))
         url = _endpoint(options, opening.system)
-        self._api = SellingPartner(
-            system=opening.system,
-            url=url,
-            tokens=LwaTokens(
-                system=opening.system,
-                url=options.text("token_url", TOKEN_URL),
-                client_id=options.secret("client_id"),
-                client_secret=options.secret("client_secret"),
-                refresh_token=options.secret("refresh_token"),
-                timeout_s=timeout_s,
-                transport=transport,
-            ),
-            limiter=opening.limiter,
-            timeout_s=timeout_s,
-            max_wait_s=options.number("max_wait_s", 10, most=300),
-            transport=transport,
-        )
+        self._api = _seller(opening, options, url, timeout_s, transport)
         self._listings = Listings(
             self._api,
             seller_id=seller_id,
@@ -287,6 +271,33 @@ class AmazonConnector:
             transport=transport,
         )
         return Notifications(queue, read_order=self._orders.order, tell=self._tell)
+
+
+def _seller(
+    opening: Opening,
+    options: Options,
+    url: str,
+    timeout_s: float,
+    transport: httpx.BaseTransport | None,
+) -> SellingPartner:
+    tokens = LwaTokens(
+        system=opening.system,
+        url=options.text("token_url", TOKEN_URL),
+        client_id=options.secret("client_id"),
+        client_secret=options.secret("client_secret"),
+        refresh_token=options.secret("refresh_token"),
+        timeout_s=timeout_s,
+        transport=transport,
+    )
+    return SellingPartner(
+        system=opening.system,
+        url=url,
+        tokens=tokens,
+        limiter=opening.limiter,
+        timeout_s=timeout_s,
+        max_wait_s=options.number("max_wait_s", 10, most=300),
+        transport=transport,
+    )
 
 
 def _endpoint(options: Options, system: str) -> str:

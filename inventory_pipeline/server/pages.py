@@ -59,15 +59,7 @@ def pages_router(
 
     @router.get("/feeds")
     def feeds(request: Request, reason: Name = "") -> HTMLResponse:
-        with page.pg.connection() as connection:
-            values: dict[str, Any] = {
-                "feeds": queries.feed_states(connection),
-                "rejected": feed_queries.newest_snapshots(connection, status="rejected"),
-                "snapshots": feed_queries.newest_snapshots(connection),
-                "counts": quarantine.counts(connection)[:20],
-                "quarantined": feed_queries.quarantined(connection, reason=reason),
-            }
-        return draw(request, "feeds.html", reason=reason, **values)
+        return draw(request, "feeds.html", reason=reason, **_feeds(page, reason))
 
     @router.get("/latency")
     def latency(request: Request, span: Name = "24h", channel: Name = "") -> HTMLResponse:
@@ -98,6 +90,17 @@ def pages_router(
         return draw(request, "docs.html", api=openapi())
 
     return router
+
+
+def _feeds(page: PageContext, reason: str) -> dict[str, Any]:
+    with page.pg.connection() as connection:
+        return {
+            "feeds": queries.feed_states(connection),
+            "rejected": feed_queries.newest_snapshots(connection, status="rejected"),
+            "snapshots": feed_queries.newest_snapshots(connection),
+            "counts": quarantine.counts(connection)[:20],
+            "quarantined": feed_queries.quarantined(connection, reason=reason),
+        }
 
 
 def _health(page: PageContext) -> dict[str, Any]:

@@ -28,6 +28,7 @@ kills: $(INSTALLED)
 	  inventory_pipeline_tests/end_to_end/test_kill_points.py $(PYTEST)
 
 # Tryton and Vendure, started from pinned versions; fetched once into ~/.cache, which takes minutes. Needs Node 20.
+# MariaDB where the machine has it (apt-get install mariadb-server): a private one, on a port of its own.
 real: $(INSTALLED)
 	-$(BIN)/python -m inventory_pipeline_tests.real_systems.servers
 	$(BIN)/python -m pytest -q -m real_systems inventory_pipeline_tests/real_systems $(PYTEST)

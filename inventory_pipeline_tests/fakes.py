@@ -184,14 +184,19 @@ def context(
     )
 
 
-def land(ctx: HubContext, *, system: str = "wms", complete: bool = True, **on_hand: int) -> None:
-    """A snapshot of on_hand at dc, dated by the hub's clock, landed as flow/land.py does it."""
+def land(
+    ctx: HubContext, *, system: str = "wms", complete: bool = True, unit: int = 1, **on_hand: int
+) -> None:
+    """A snapshot of on_hand at dc, dated by the hub's clock, landed as flow/land.py does it.
+
+    `on_hand` is in base units, of which the system's own unit of every item has `unit`.
+    """
     at = ctx.clock()
     rows = pa.Table.from_pylist(
         [
             {
                 "as_of": at, "item": sku, "external_location": "dc", "sku": sku, "location": "dc",
-                "units_milli": 1000, "on_hand": units * 1000, "held": False,
+                "units_milli": unit * 1000, "on_hand": units * 1000, "held": False,
             }
             for sku, units in on_hand.items()
         ],

@@ -18,6 +18,7 @@ from inventory_pipeline.cli import (
     reconcile,
     running,
     status,
+    trace,
     why,
 )
 from inventory_pipeline.core.errors import HubError
@@ -35,6 +36,7 @@ app.add_typer(running.commands)
 app.add_typer(reconcile.commands)
 app.add_typer(hub.commands)
 app.add_typer(why.commands)
+app.add_typer(trace.commands)
 app.add_typer(connectors.commands)
 app.add_typer(policy.commands)
 app.add_typer(quarantine.commands, name="quarantine")

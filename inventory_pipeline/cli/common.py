@@ -49,10 +49,12 @@ def open_hub(hub: Path, state: Path | None, *, demo: bool = True) -> Iterator["H
 
     As it was activated last: a command does not make a folder count that somebody is editing.
     """
+    from inventory_pipeline.config.logs import configure_logs
     from inventory_pipeline.flow.context import open_context
     from inventory_pipeline.up.demo import saved_environment
     from inventory_pipeline.up.folders import folders_of
 
+    configure_logs(level="warning")  # a person reads what the command prints
     folders = folders_of(hub, state, demo=demo)
     os.environ.update(saved_environment(folders))
     with memory_url(folders) as url:

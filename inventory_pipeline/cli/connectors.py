@@ -10,6 +10,7 @@ import typer
 
 from inventory_pipeline.cli.common import AsJson, NoDemo, State, counted, fields, print_json
 from inventory_pipeline.core.errors import HubError
+from inventory_pipeline.core.quantities import from_milli
 
 if TYPE_CHECKING:
     from inventory_pipeline.config.secrets import Secret
@@ -143,11 +144,22 @@ def _abilities(able: "Capabilities") -> Iterator[str]:
         yield f"batches of {able.batch_size}, {alone}"
     if able.completion != "sync":
         yield "answers before it has applied"
-    if able.revisions_per_day is not None:
-        yield f"{able.revisions_per_day} changes of a listing a day"
+    yield from _limits(able)
     if able.moves_at != "none":
         gives_back = f", gives back on {', '.join(sorted(able.restores_on))}"
         yield f"lowers its number at the {able.moves_at}{gives_back if able.restores_on else ''}"
+
+
+def _limits(able: "Capabilities") -> Iterator[str]:
+    if able.revisions_per_day is not None:
+        yield f"{able.revisions_per_day} changes of a listing a day"
+    if able.least_milli > 0 or able.most_milli is not None:
+        most = "" if able.most_milli is None else f" to {from_milli(able.most_milli):f}"
+        yield f"takes numbers from {from_milli(able.least_milli):f}{most}"
+    if not able.takes_zero:
+        yield "takes no zero"
+    if able.one_write_at_a_time:
+        yield "one write at a time"
 
 
 def _duration(time: timedelta) -> str:

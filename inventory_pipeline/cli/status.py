@@ -26,7 +26,7 @@ def status(hub: HubFolder, *, state: State = None, as_json: AsJson = False) -> N
 
     try:
         with open_hub(hub, state) as ctx, ctx.pg.connection() as connection:
-            well = look(connection, ctx.hub, at=ctx.clock())
+            well = look(connection, ctx.hub, ctx.connectors, state=ctx.state, at=ctx.clock())
     except HubError as error:
         if as_json:
             print_json({"status": "cannot be asked", "error": str(error)})
@@ -81,7 +81,12 @@ def _plain(well: "Wellbeing") -> dict[str, Any]:
             for line in well.systems
         ],
         "concerns": [
-            {"level": words[one.level], "subject": one.subject, "message": one.message}
+            {
+                "level": words[one.level],
+                "subject": one.subject,
+                "check": one.check,
+                "message": one.message,
+            }
             for one in well.concerns
         ],
     }

@@ -54,7 +54,7 @@ def why(
 
     folders = folders_of(hub or nearest_hub(), state, demo=not no_demo)
     moment = time_of(at, option="--at") if at else None
-    with _memory(folders) as pg:
+    with memory_as_it_is(folders) as pg:
         answer = explain(
             pg,
             folders.state,
@@ -73,7 +73,7 @@ def why(
 
 
 @contextmanager
-def _memory(folders: "Folders") -> Iterator["Postgres"]:
+def memory_as_it_is(folders: "Folders") -> Iterator["Postgres"]:
     """The hub's memory as it is: nothing is loaded, migrated or activated."""
     from psycopg import errors
 

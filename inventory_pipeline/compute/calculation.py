@@ -36,7 +36,8 @@ class Calculation:
         self.make("touched", parameters)
         self._db.copy(
             "scope",
-            f"{_SCOPE} t.occurred_at, t.received_at FROM items i JOIN touched t ON t.sku = i.sku",
+            f"{_SCOPE} t.caused_by, t.occurred_at, t.received_at"
+            " FROM items i JOIN touched t ON t.sku = i.sku",
         )
         return self._db.count("scope")
 
@@ -45,7 +46,8 @@ class Calculation:
         self.make("blindness", {"at": at})
         self._db.copy(
             "scope",
-            f"{_SCOPE} NULL::TIMESTAMP AS occurred_at, NULL::TIMESTAMP AS received_at FROM items i",
+            f"{_SCOPE} NULL::BIGINT AS caused_by, NULL::TIMESTAMP AS occurred_at,"
+            " NULL::TIMESTAMP AS received_at FROM items i",
         )
 
     # How

@@ -52,11 +52,12 @@ class Database:
     def rows(self, sql: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
         return self._connection.execute(_parsed(sql), parameters).fetchall()
 
-    def any(self, source: str, parameters: Parameters = None) -> bool:
-        """Whether a FROM clause has a row."""
+    def any(self, source: str, parameters: Mapping[str, Any] | None = None) -> bool:
+        """Whether a FROM clause has a row; of `parameters` it takes those that it names."""
         if source in self._sizes:
             return self._sizes[source] > 0
-        return bool(self.row(f"SELECT EXISTS (SELECT 1 FROM {source})", parameters)[0])
+        bound = {key: value for key, value in (parameters or {}).items() if f"${key}" in source}
+        return bool(self.row(f"SELECT EXISTS (SELECT 1 FROM {source})", bound or None)[0])
 
     def count(self, table: str) -> int:
         if table in self._sizes:
@@ -96,7 +97,7 @@ class Database:
         """
         name, kind = name or model.name, "TABLE" if model.of_rules else "TEMP TABLE"
         shape = self._shapes.get(model.name)
-        if shape and model.empty_unless and not self.any(model.empty_unless):
+        if shape and model.empty_unless and not self.any(model.empty_unless, parameters):
             self.run(f"CREATE OR REPLACE {kind} {name} ({shape})")
             self._sizes[name] = 0
             return

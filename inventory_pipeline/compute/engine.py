@@ -27,14 +27,13 @@ from inventory_pipeline.compute.policy_store import (
     give_numbers,
     replace_policy,
 )
+from inventory_pipeline.compute.store_file import attached, configure, quoted
 from inventory_pipeline.compute.tables import EVENTS_SCHEMA, SCHEMA_VERSION, STATES, ddl
 from inventory_pipeline.config.policy import Hub
 from inventory_pipeline.core.errors import HubError
 
 # Before all entries and all times: nothing was computed yet.
 EVERY_POSITION: Mapping[str, Any] = {"reached": -1, "since": datetime(1, 1, 1)}  # noqa: DTZ001
-# What does not fit goes to disk for a while: a million items take no longer for it.
-MEMORY = "768MiB"
 ATS_STAMP = ("policy_version", "mapping_version", "ledger_offset", "computed_at")
 DESIRED = "channel, bucket, bucket_external, external_id, sku, units_milli, desired_milli"
 
@@ -63,18 +62,17 @@ def open_engine(path: Path | None) -> Iterator["Engine"]:
 
     Raises DerivedOutdated for a file of another version.
     """
-    connection = duckdb.connect(":memory:" if path is None else str(path))
-    try:
-        connection.execute("SET preserve_insertion_order = false")
-        # Everything that is needed is built in: nothing is fetched.
-        connection.execute("SET autoinstall_known_extensions = false")
-        if path is not None:
-            connection.execute(f"SET memory_limit = '{MEMORY}'")
+    with _in_memory() if path is None else attached(path) as connection:
         engine = Engine(connection)
         engine._prepare()
         yield engine
-    finally:
-        connection.close()
+
+
+@contextmanager
+def _in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(":memory:") as connection:
+        configure(connection)
+        yield connection
 
 
 class Engine:
@@ -85,6 +83,8 @@ class Engine:
         self._calculation = Calculation(self._db)
         self._positions_old = False  # the policy changed so that every position must be computed
         self._listings_old = False  # `listed_before` holds what was listed before a change
+        self._due: datetime | None = None  # the next moment at which time alone changes a number
+        self._due_known = False
         self._explained = False  # the tables of the last run are those of the whole catalogue
 
     @contextmanager
@@ -94,6 +94,7 @@ class Engine:
         try:
             yield
         except BaseException:
+            self._due_known = False
             self._db.run("ROLLBACK")
             raise
         self._db.run("COMMIT")
@@ -110,6 +111,7 @@ class Engine:
         before = self._db.row(f"SELECT {columns} FROM meta")
         if before == version:
             return False
+        self._due_known = False
         listed = self.desired()
         changed = replace_policy(self._db, hub)
         self._positions_old |= before[0] is None or concerns(changed, OF_POSITIONS)
@@ -237,7 +239,7 @@ class Engine:
         """Listings whose quantity changed and which the outbox may not have yet, oldest first.
 
         channel, bucket, bucket_external, external_id, sku string; units_milli, desired_milli,
-        ledger_offset int64; occurred_at, received_at timestamp[us, UTC]; listed bool.
+        ledger_offset, caused_by int64; occurred_at, received_at timestamp[us, UTC]; listed bool.
         """
         return self._db.table(
             "SELECT * FROM pending ORDER BY ledger_offset, channel, bucket, external_id"
@@ -249,12 +251,15 @@ class Engine:
 
     def next_wakeup(self) -> datetime | None:
         """The next moment at which time alone changes a number."""
+        if self._due_known:
+            return self._due
         [due] = self._db.row(
             "SELECT least((SELECT min(due_at) FROM wakeups), (SELECT min(date) FROM"
             " (SELECT from_at AS date FROM rules UNION ALL SELECT until_at FROM rules)"
             " WHERE date > (SELECT computed_at FROM meta)))"
         )
-        return None if due is None else aware(due)
+        self._due, self._due_known = (None if due is None else aware(due)), True
+        return self._due
 
     def positions(self) -> pa.Table:
         """One row a sku and location: six states in thousandths, and the time of each snapshot."""
@@ -331,6 +336,7 @@ class Engine:
             )
 
     def _keep(self, *, at: datetime, ledger_offset: int, full: bool) -> None:
+        self._due_known = False
         self._calculation.make("offer_rows", {})
         if not (full and self._listings_old):
             self._calculation.compare_offers()
@@ -373,11 +379,6 @@ class Engine:
         self._calculation.positions(at=at, **EVERY_POSITION)
         self._calculation.offers(at=at)
         self._explained = True
-
-
-def quoted(text: str) -> str:
-    """A text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _stamp() -> str:

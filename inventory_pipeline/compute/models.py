@@ -7,7 +7,7 @@ from functools import cache
 from importlib import resources
 
 _PARAMETER = re.compile(r"\$([a-z_]+)")
-_EMPTY_UNLESS = re.compile(r"^-- Empty unless: (.+)$", re.MULTILINE)
+_EMPTY_UNLESS = re.compile(r"^-- Empty unless: (.+(?:\n--   .+)*)$", re.MULTILINE)
 _READ = re.compile(r"\b(?:FROM|JOIN)\s+([a-z_]+)")
 _NUMBERED = re.compile(r"^\d+_(\w+)\.sql$")
 EPHEMERAL, RULES = "Ephemeral.", "Made when rules change."
@@ -18,8 +18,8 @@ class Model:
     """One SELECT; `parameters` are the names that it binds, `statement` is what is run for it.
 
     An ephemeral model makes no table: who reads it has it as a common table expression. One that is
-    `of_rules` changes with rules and their dates alone. `empty_unless` is a FROM clause: where it
-    has no rows the SELECT has none either, and need not be run.
+    `of_rules` changes with rules and their dates alone. `empty_unless` is a FROM clause, which may
+    bind the same names: where it has no rows the SELECT has none either, and need not be run.
     """
 
     name: str
@@ -48,7 +48,7 @@ def models() -> dict[str, Model]:
             sql=sql,
             statement=statement,
             parameters=frozenset(_PARAMETER.findall(_code(statement))),
-            empty_unless=condition and condition[1],
+            empty_unless=condition and condition[1].replace("\n--", ""),
             ephemeral=EPHEMERAL in sql,
             of_rules=RULES in sql,
         )

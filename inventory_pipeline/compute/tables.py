@@ -7,7 +7,7 @@ are UTC without a zone inside DuckDB, so that no extension is needed to add a du
 import pyarrow as pa
 
 # Another number here means: the file was made by another version, and is made again.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 STATES = ("on_hand", "damaged", "quality_control", "committed", "reserved", "incoming")
 
@@ -129,6 +129,7 @@ STATE = {
         "ledger_offset": "BIGINT",
         "occurred_at": "TIMESTAMP",
         "received_at": "TIMESTAMP",
+        "caused_by": "BIGINT",
         "listed": "BOOLEAN",
     },
 }

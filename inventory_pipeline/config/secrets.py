@@ -8,10 +8,15 @@ deep. A connector asks for the text at the moment it needs it and keeps the Secr
 `reveal` takes plain text as well, so a connector need not know which of the two a hub folder wrote.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 MASK = "***"
+# What is shorter stands in many an innocent word.
+SHORTEST_CONCEALED = 6
+
+_spoken: dict[str, None] = {}
 
 
 class Secret:
@@ -25,6 +30,10 @@ class Secret:
 
     def __init__(self, text: str) -> None:
         self.__text = text
+        if len(text) >= SHORTEST_CONCEALED:
+            # As it is, and as it stands in JSON and in what Python shows of a text.
+            for shown in (text, json.dumps(text)[1:-1], repr(text)[1:-1]):
+                _spoken[shown] = None
 
     def reveal(self) -> str:
         """The text itself: for a request header or a signature, never for a log or an error."""
@@ -56,6 +65,11 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not written anywhere: read the environment again instead")
+
+
+def spoken() -> tuple[str, ...]:
+    """Every secret text that this process has read, for whoever takes them out of a line."""
+    return tuple(_spoken)
 
 
 def reveal(value: object) -> str:

@@ -10,8 +10,7 @@ It has neither compare-and-swap nor idempotency keys, and it accepts quantities 
 them: what was accepted has a receipt, and the hub reads before it writes.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -27,11 +26,14 @@ from inventory_pipeline.connectors.amazon_order_feed import OrderFeed
 from inventory_pipeline.connectors.amazon_orders import order_events
 from inventory_pipeline.connectors.amazon_queue import Queue
 from inventory_pipeline.connectors.amazon_writes import FEED, PATCHES, ListingWriter
+from inventory_pipeline.connectors.events import unreadable_event
 from inventory_pipeline.connectors.options import Options
+from inventory_pipeline.connectors.times import clock_of
 from inventory_pipeline.core.errors import ChannelRefused, HubError, SourceError
 from inventory_pipeline.core.ports import (
     Capabilities,
     ChangePage,
+    Clock,
     Completion,
     Cursor,
     Delivery,
@@ -52,10 +54,6 @@ TOKEN_URL = "https://api.amazon.com"  # noqa: S105 - an address
 ORDERS_AGAIN = timedelta(seconds=60)  # the queue goes first for so long when orders fail
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class AmazonConnector:
     """One seller in one marketplace. `transport` and `clock` are for tests."""
 
@@ -73,12 +71,14 @@ class AmazonConnector:
         opening: Opening,
         *,
         transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Clock | None = None,
     ) -> None:
+        clock = clock_of(opening, clock)
         options = Options(opening, "amazon")
         self.system = opening.system
         self._clock = clock
         self._ships_from = options.text("ships_from", "")
+        self._channel_code = options.text("channel_code", "DEFAULT")
         timeout_s = options.number("timeout_s", 30, least=0.05, most=600)
         seller_id, marketplace_id = options.text("seller_id"), options.text("marketplace_id")
         batch_size = int(options.number("batch_size", 1_000, least=1, most=MAX_MESSAGES))
@@ -89,7 +89,7 @@ class AmazonConnector:
             self._api,
             seller_id=seller_id,
             marketplace_id=marketplace_id,
-            channel_code=options.text("channel_code", "DEFAULT"),
+            channel_code=self._channel_code,
             clock=clock,
         )
         self._feeds = ListingsFeeds(
@@ -163,7 +163,10 @@ class AmazonConnector:
             return ChangePage(events=[], cursor=cursor, more=False)
         heard = self._queue.page(cursor.get("queue") or {})
         return ChangePage(
-            events=heard.events, cursor=others | {"queue": heard.cursor}, more=heard.more
+            events=heard.events,
+            cursor=others | {"queue": heard.cursor},
+            more=heard.more,
+            hints=heard.hints,
         )
 
     def _is_the_queues_turn(self, cursor: Cursor) -> bool:
@@ -216,16 +219,7 @@ class AmazonConnector:
         try:
             bodies = order_events(order, ships_from=self._ships_from)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            about = str(order.get("orderId", "")) if isinstance(order, Mapping) else ""
-            return [
-                RawEvent(
-                    body=None,
-                    source=source,
-                    position=about,
-                    text=json.dumps(order, default=str),
-                    error=f"an order is not as expected: {type(error).__name__} {error}",
-                )
-            ]
+            return [unreadable_event(order, error, source=source, named="orderId")]
         return [RawEvent(body=body, source=source, position=body["event_id"]) for body in bodies]
 
     def _fba_of(self, options: Options, marketplace_id: str) -> FbaSnapshots | None:
@@ -270,7 +264,12 @@ class AmazonConnector:
             clock=self._clock,
             transport=transport,
         )
-        return Notifications(queue, read_order=self._orders.order, tell=self._tell)
+        return Notifications(
+            queue,
+            channel_code=self._channel_code,
+            read_order=self._orders.order,
+            tell=self._tell,
+        )
 
 
 def _seller(

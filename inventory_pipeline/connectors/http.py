@@ -53,6 +53,8 @@ SKEW_S = 60.0
 EXCERPT = 200
 TOO_MANY = frozenset({429, 430})
 UNNAMED = Pauses()
+# What reading a shape that nobody expected raises; a number that is none is an ArithmeticError.
+UNEXPECTED = (KeyError, TypeError, ValueError, AttributeError, StopIteration, ArithmeticError)
 NOT_KNOWN = (
     "the credentials are wrong, revoked or expired: renew them in the environment variable that "
     "hub.yaml names."
@@ -121,7 +123,8 @@ def as_error(trouble: Trouble, purpose: Purpose, *, system: str, call: str) -> S
     """The error for a trouble of a call with this purpose."""
     if trouble.kind is Kind.REFUSED:
         refused = SourceRefused if purpose is Purpose.SOURCE else ChannelRefused
-        return refused(trouble.message, system=system, call=call, hint=trouble.hint)
+        hint = trouble.hint or OTHER_REFUSALS
+        return refused(trouble.message, system=system, call=call, hint=hint)
     if purpose is Purpose.SOURCE:
         hint = trouble.hint or "nothing is lost: it is asked again at the next poll."
         return SourceUnreachable(trouble.message, system=system, call=call, hint=hint)
@@ -147,7 +150,7 @@ def understood(purpose: Purpose, *, system: str, call: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+    except UNEXPECTED as error:
         trouble = Trouble(
             Kind.UNKNOWN if purpose is Purpose.WRITE else Kind.REFUSED,
             f"the answer is not as expected: {type(error).__name__} {error}",

@@ -1,13 +1,16 @@
 """A system that nobody wrote a connector for: its calls stand in hub.yaml (docs/rest.md)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
 import httpx
+import structlog
 
+from inventory_pipeline.connectors.events import events_of_each
 from inventory_pipeline.connectors.http import (
+    UNEXPECTED,
     Caller,
     Purpose,
     Trouble,
@@ -15,14 +18,23 @@ from inventory_pipeline.connectors.http import (
     understood,
     utc_time,
 )
-from inventory_pipeline.connectors.rest_client import Client, Paths, Row, basic_auth, filled
+from inventory_pipeline.connectors.rest_client import (
+    PLACEHOLDER,
+    Client,
+    Paths,
+    Row,
+    basic_auth,
+    filled,
+)
 from inventory_pipeline.connectors.rest_lines import checked, mentions
 from inventory_pipeline.connectors.rest_policy import Call, Changes, Event, Levels, Rest
 from inventory_pipeline.connectors.rest_writes import Writer
+from inventory_pipeline.connectors.times import clock_of
 from inventory_pipeline.connectors.tracing import traced
 from inventory_pipeline.core.ports import (
     Capabilities,
     ChangePage,
+    Clock,
     Cursor,
     Delivery,
     Level,
@@ -37,13 +49,11 @@ from inventory_pipeline.core.ports import (
 )
 from inventory_pipeline.core.quantities import to_milli
 
+log = structlog.get_logger("rest")
+
 ONE_SECOND = timedelta(seconds=1)
 MAX_PAGES = 100_000
 COUNTED = frozenset({"page", "offset"})
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class RestConnector:
@@ -65,8 +75,9 @@ class RestConnector:
         opening: Opening,
         *,
         transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Clock | None = None,
     ) -> None:
+        clock = clock_of(opening, clock)
         policy = checked(opening)
         self.system = opening.system
         self._policy = policy
@@ -135,15 +146,13 @@ class RestConnector:
         }
         target = str(cursor.get("next", "")) if paging.style == "link" else ""
         answer = next(iter(self._client.pages(policy.call, paging, values, target=target)))
-        found = self._paths.all(policy.items, answer.body)
-        times = [
-            datetime.fromisoformat(utc_time(self._paths.one(policy.changed_at, one)))
-            for one in found
-        ]
-        events = [event for one in found for event in self._events(policy.events, one)]
+        entries = self._paths.entries(
+            policy.items, answer.body, absent_is_empty=policy.absent_is_empty
+        )
+        events, times = self._read(policy, self._paths.all(policy.items, answer.body))
         newest = max([since, *times])
         if paging.style in COUNTED:
-            more = len(found) >= paging.size
+            more = entries >= paging.size
             moved: Cursor = {"since": newest.isoformat()}
             if more:
                 moved["step"] = step + 1 if within and newest <= since else 0
@@ -157,13 +166,22 @@ class RestConnector:
         }  # fmt: skip
         return ChangePage(events=events, cursor=kept, more=True)
 
-    def _events(self, kinds: Sequence[Event], one: Any) -> Iterator[RawEvent]:
-        for kind in kinds:
-            for row in self._paths.rows(kind.each, one):
-                body = _event(kind, row)
-                if body is None:
-                    continue
-                yield RawEvent(body=body, source="changes", position=body["event_id"])
+    def _read(self, policy: Changes, found: Sequence[Any]) -> tuple[list[RawEvent], list[datetime]]:
+        """Events and times of change; one odd entry goes to quarantine."""
+        times: list[datetime] = []
+
+        def read(one: Any) -> list[dict[str, Any]]:
+            at = datetime.fromisoformat(utc_time(self._paths.one(policy.changed_at, one)))
+            bodies = [
+                body
+                for kind in policy.events
+                for row in self._paths.rows(kind.each, one)
+                if (body := _event(kind, row)) is not None
+            ]
+            times.append(at)
+            return bodies
+
+        return events_of_each(found, read, source="changes", named="id"), times
 
     def read_levels(self, listings: Sequence[ListingRef] | None) -> Iterator[Level]:
         """What the system shows: of these listings, or of all."""
@@ -196,15 +214,40 @@ class RestConnector:
             for answer in self._client.pages(call, policy.paging, values):
                 answered = self._clock()
                 with understood(Purpose.LEVELS, system=self.system, call="levels"):
+                    entries = self._paths.entries(
+                        policy.items[0], answer.body, absent_is_empty=policy.absent_is_empty
+                    )
                     rows = list(self._paths.rows(policy.items, answer.body))
-                    levels = [_level(policy, row, asked, answered) for row in rows]
+                    levels = self._readable(policy, rows, asked, answered)
                 yield from levels
-                outer = len(self._paths.all(policy.items[0], answer.body))
-                if policy.paging.style in COUNTED and outer < policy.paging.size:
+                if policy.paging.style in COUNTED and entries < policy.paging.size:
                     return
                 asked = self._clock()
         except Trouble as trouble:
             raise as_error(trouble, Purpose.LEVELS, system=self.system, call="levels") from trouble
+
+    def _readable(
+        self, policy: Levels, rows: Sequence[Row], asked: datetime, answered: datetime
+    ) -> list[Level]:
+        """Levels of the rows. One odd row is left out with a warning; where none of several can be
+        read, the shape is another one, and that is raised.
+        """
+        levels: list[Level] = []
+        odd = 0
+        for row in rows:
+            try:
+                levels.append(_level(policy, row, asked, answered))
+            except UNEXPECTED as error:
+                odd += 1
+                if odd == len(rows):
+                    raise
+                log.warning(
+                    "level left out", system=self.system, call="levels",
+                    item=str(row.one(policy.item)),
+                    why=f"it is not as expected: {type(error).__name__} {error}",
+                    hint="correct it there, or the paths in hub.yaml: `probe --trace` shows both.",
+                )  # fmt: skip
+        return levels
 
     def write_levels(self, writes: Sequence[LevelWrite], *, key: str) -> list[WriteOutcome]:
         """Sets at most a batch of quantities."""
@@ -250,6 +293,9 @@ def _event(kind: Event, row: Row) -> dict[str, Any] | None:
         taken[name] = row.one(filled(path, taken))
     if kind.when and not row.all(filled(kind.when, taken)):
         return None
+    for name in PLACEHOLDER.findall(kind.event_id + kind.occurred_at):
+        if name in taken and taken[name] is None:
+            raise ValueError(f"{kind.type.value}: {kind.take[name]} finds no {name}")
     body: dict[str, Any] = {
         "event_id": str(filled(kind.event_id, taken)),
         "type": kind.type.value,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from inventory_pipeline.config.secrets import Secret
 from inventory_pipeline.connectors.http import Answer, Caller, Kind, Trouble
@@ -60,6 +61,26 @@ def filled(template: Any, values: Mapping[str, Any]) -> Any:
     return template
 
 
+def container(path: str) -> str | None:
+    """The path to the list that a path chooses from: `$.a` of `$.a[*]` and of `$.a[?@.b]`; None
+    where it does not choose.
+    """
+    depth, begin, quoted = 0, 0, ""
+    for at, sign in enumerate(path):
+        if quoted:
+            quoted = "" if sign == quoted else quoted
+        elif sign in "'\"":
+            quoted = sign
+        elif sign == "[":
+            begin = begin if depth else at
+            depth += 1
+        elif sign == "]":
+            depth -= 1
+    return (
+        path[:begin] if path.endswith("]") and path[begin + 1 : begin + 2] in {"*", "?"} else None
+    )
+
+
 class Paths:
     """JSON paths, compiled once; what each finds is shown by `probe --trace`."""
 
@@ -85,6 +106,27 @@ class Paths:
             return None
         found = self.all(path, value)
         return found[0] if found else None
+
+    def entries(self, path: str, answer: Any, *, absent_is_empty: bool = False) -> int:
+        """How many entries stand where a path looks for its rows, before it chooses among them.
+
+        Raises Trouble where nothing is there: an empty list and a list of another name are not the
+        same.
+        """
+        place = container(path)
+        found = self.all(place or path, answer)
+        if place is None and found:
+            return len(found)
+        if found and isinstance(found[0], list | dict):
+            return sum(len(one) for one in found if isinstance(one, list | dict))
+        if absent_is_empty:
+            return 0
+        raise Trouble(
+            Kind.REFUSED,
+            f"the answer has nothing at {place or path}",
+            hint="compare `items` in hub.yaml with the answer: `probe --trace` shows both; where "
+            "nothing means none, say `absent_is_empty: true`.",
+        )
 
     def rows(self, steps: Sequence[str], whole: Any) -> Iterator["Row"]:
         """What the steps find, one inside the other."""
@@ -185,10 +227,21 @@ class Client:
             request["json"] = _plain(filled(call.body, values))
         send = self._caller.once if writes else self._caller.read
         try:
-            path = target or str(filled(call.path, values))
+            path = self._same_host(target) if target else _path(call.path, values)
             return send(call.method, path, limit=self._limit, **request)
         except Trouble as trouble:
             raise self._classed(trouble) from trouble
+
+    def _same_host(self, target: str) -> str:
+        """The next page's address: credentials go to no other host, whoever names it."""
+        here, there = urlsplit(self._policy.url), urlsplit(target)
+        if there.netloc and (there.scheme, there.netloc) != (here.scheme, here.netloc):
+            raise Trouble(
+                Kind.REFUSED,
+                f"its next page is at another address: {there.scheme}://{there.netloc}",
+                hint="put that address into `url`, if it is theirs.",
+            )
+        return target
 
     def _judged(self, answer: Answer) -> Answer:
         """The answer, or the trouble that it tells of in a 200."""
@@ -321,6 +374,11 @@ def _limit(policy: Rest) -> Limit:
     assert said.units is not None
     assert said.seconds is not None
     return Window(name="calls", units=said.units, seconds=said.seconds)
+
+
+def _path(template: str, values: Mapping[str, Any]) -> str:
+    """A path with names filled in. A sku may hold / or ?: it stays one part of the path."""
+    return str(filled(template, {name: quote(str(one), safe="") for name, one in values.items()}))
 
 
 def _plain(value: Any) -> Any:

@@ -162,6 +162,7 @@ class Levels(Part):
     location: Path | None = None
     quantity: Path
     reserved: Path | None = None
+    absent_is_empty: bool = False  # an answer without the list of `items` means: none
     changed_at: Path | None = None
 
 
@@ -190,6 +191,7 @@ class Changes(Part):
     call: Call
     paging: Paging = Paging()
     items: Path
+    absent_is_empty: bool = False
     changed_at: Path
     overlap_s: float = Field(60, ge=0, le=86_400)
     since: datetime = datetime(1970, 1, 1, tzinfo=UTC)
@@ -212,6 +214,7 @@ class WriteCall(Part):
     batch: int = Field(1, ge=1, le=10_000)
     resolve: "Resolve | None" = None
     failed: Failed | None = None
+    applied: Path | None = None  # finds nothing: nobody knows whether it was applied
 
     @model_validator(mode="after")
     def _batch_needs_each(self) -> "WriteCall":

@@ -6,7 +6,12 @@ from typing import Any
 from inventory_pipeline.connectors.http import Kind, Purpose, Trouble, as_error, understood
 from inventory_pipeline.connectors.rest_client import Client, Paths, Stale, filled
 from inventory_pipeline.connectors.rest_policy import WriteCall
-from inventory_pipeline.core.errors import ChannelError, ChannelRefused, StaleCompare
+from inventory_pipeline.core.errors import (
+    ChannelError,
+    ChannelRefused,
+    OutcomeUnknown,
+    StaleCompare,
+)
 from inventory_pipeline.core.ports import LevelWrite, WriteOutcome
 from inventory_pipeline.core.quantities import MILLI
 
@@ -79,6 +84,13 @@ class Writer:
             if trouble.kind is Kind.REFUSED:
                 return dict.fromkeys(values, error)
             raise error from trouble
+        if self._policy.applied and not self._paths.all(self._policy.applied, body):
+            raise OutcomeUnknown(
+                f"the answer has nothing at {self._policy.applied}: {str(body)[:200]}",
+                system=self._system, call=WRITE,
+                hint="the quantity is read before anything is written again; `errors` in hub.yaml "
+                "can say what such an answer means.",
+            )  # fmt: skip
         return dict.fromkeys(values) | self._failed(body, values)
 
     def _alone(
@@ -114,6 +126,7 @@ class Writer:
             return None
         try:
             body = self._client.call(policy.call, {"items": list(items)}).body
+            self._paths.entries(policy.items[0], body)
         except Trouble as trouble:
             raise as_error(trouble, Purpose.LEVELS, system=self._system, call=WRITE) from trouble
         with understood(Purpose.LEVELS, system=self._system, call=WRITE):
@@ -125,7 +138,10 @@ class Writer:
 
     def _error(self, trouble: Trouble) -> ChannelError:
         if isinstance(trouble, Stale):
-            return StaleCompare(trouble.message, system=self._system, call=WRITE)
+            return StaleCompare(
+                trouble.message, system=self._system, call=WRITE,
+                hint="it is read, and the quantity is computed again.",
+            )  # fmt: skip
         error = as_error(trouble, Purpose.WRITE, system=self._system, call=WRITE)
         assert isinstance(error, ChannelError)
         return error

@@ -21,6 +21,8 @@ LINES_PER_PART = 20
 MANY_PARTS_PER_ORDER = 60
 FEW_LINES_PER_PART = 3
 ITEMS_PER_LOOK = 100
+AGREEMENTS_PER_PAGE = 10
+SALES_PER_PAGE = 40
 
 INVENTORY_ITEMS = """
 query HubInventoryItems($first: Int!, $after: String, $levels: Int!) {
@@ -38,6 +40,56 @@ query HubInventoryItems($first: Int!, $after: String, $levels: Int!) {
         }
       }
     }
+  }
+}
+"""
+
+# What a bulk operation is given: it pages by itself, wants edges, and an id of every node.
+ALL_LEVELS = """
+query HubAllLevels {
+  inventoryItems {
+    edges {
+      node {
+        id
+        sku
+        variant { id }
+        inventoryLevels {
+          edges {
+            node {
+              id
+              location { id }
+              quantities(names: ["available"]) { name quantity updatedAt }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+"""
+
+START_BULK = """
+mutation HubStartBulk($query: String!) {
+  bulkOperationRunQuery(query: $query) {
+    bulkOperation { id status }
+    userErrors { code field message }
+  }
+}
+"""
+
+BULK_OPERATION = """
+query HubBulkOperation($id: ID!) {
+  node(id: $id) {
+    ... on BulkOperation { id status errorCode objectCount fileSize url }
+  }
+}
+"""
+
+CANCEL_BULK = """
+mutation HubCancelBulk($id: ID!) {
+  bulkOperationCancel(id: $id) {
+    bulkOperation { id status }
+    userErrors { field message }
   }
 }
 """
@@ -90,6 +142,7 @@ query HubOrdersUpdated(
       createdAt
       updatedAt
       cancelledAt
+      edited
       fulfillments(first: $parts) {
         id
         status
@@ -104,6 +157,60 @@ query HubOrdersUpdated(
       lineItems(first: $lines) {
         pageInfo { hasNextPage endCursor }
         nodes { id sku quantity currentQuantity variant { id } }
+      }
+    }
+  }
+}
+"""
+
+# One order in the shape of a page's.
+ORDER_BY_ID = """
+query HubOrder($id: ID!, $lines: Int!, $parts: Int!, $partLines: Int!) {
+  order(id: $id) {
+    id
+    createdAt
+    updatedAt
+    cancelledAt
+    edited
+    fulfillments(first: $parts) {
+      id
+      status
+      createdAt
+      updatedAt
+      location { id }
+      fulfillmentLineItems(first: $partLines) {
+        pageInfo { hasNextPage endCursor }
+        nodes { quantity lineItem { id } }
+      }
+    }
+    lineItems(first: $lines) {
+      pageInfo { hasNextPage endCursor }
+      nodes { id sku quantity currentQuantity variant { id } }
+    }
+  }
+}
+"""
+
+# What was agreed when the order was placed, and by each edit since. An agreement cannot be asked
+# for by its id: more of its sales are had with first: 1 behind the cursor of the one before it.
+ORDER_AGREEMENTS = """
+query HubOrderAgreements(
+  $id: ID!, $first: Int!, $after: String, $sales: Int!, $afterSale: String
+) {
+  order(id: $id) {
+    agreements(first: $first, after: $after) {
+      pageInfo { hasNextPage }
+      edges {
+        cursor
+        node {
+          __typename
+          id
+          happenedAt
+          sales(first: $sales, after: $afterSale) {
+            pageInfo { hasNextPage endCursor }
+            nodes { id actionType quantity ... on ProductSale { lineItem { id } } }
+          }
+        }
       }
     }
   }
@@ -186,6 +293,8 @@ mutation HubSetQuantities($input: InventorySetQuantitiesInput!, $key: String!) {
 """
 
 ALL = (
-    INVENTORY_ITEMS, ITEM_LEVELS, LEVELS_AT_LOCATION, VARIANTS, ORDERS_UPDATED, ORDER_LINES,
-    ORDER_FULFILMENTS, ORDER_REFUNDS, FULFILMENT_LINES, REFUND_LINES, SET_QUANTITIES,
+    INVENTORY_ITEMS, ALL_LEVELS, START_BULK, BULK_OPERATION, CANCEL_BULK, ITEM_LEVELS,
+    LEVELS_AT_LOCATION, VARIANTS, ORDERS_UPDATED, ORDER_BY_ID,
+    ORDER_AGREEMENTS, ORDER_LINES, ORDER_FULFILMENTS, ORDER_REFUNDS, FULFILMENT_LINES,
+    REFUND_LINES, SET_QUANTITIES,
 )  # fmt: skip

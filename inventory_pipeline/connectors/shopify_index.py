@@ -36,6 +36,7 @@ class ItemIndex:
         self._loaded_at: float | None = None
         self._item_of_variant: dict[str, str] = {}
         self._item_of_sku: dict[str, str] = {}
+        self._names: dict[str, list[str]] = {}  # item → variant and sku
 
     def external_of(
         self, *, item: str | None, variant: str | None, sku: str, otherwise: str
@@ -56,6 +57,18 @@ class ItemIndex:
             return None
         item = self.item_of_variant(variant) if self._by_item and variant else None
         return self.external_of(item=item, variant=variant, sku=sku, otherwise=sku or variant or "")
+
+    def known_names_of(self, item: str) -> list[str]:
+        """The identifiers of an inventory item that the hub uses; none for an item it does not
+        know, for which the shop is not read through again.
+        """
+        if item in self._known:
+            return [item]
+        if self._loaded_at is None and not all(
+            name.startswith(ITEM_PREFIX) for name in self._known
+        ):
+            self._load(Purpose.SOURCE)
+        return [name for name in self._names.get(item, ()) if name in self._known][:1]
 
     def item_of_variant(self, variant: str) -> str | None:
         if variant not in self._item_of_variant:
@@ -84,10 +97,13 @@ class ItemIndex:
                 return
             of_variant: dict[str, str] = {}
             of_sku: dict[str, str] = {}
+            names: dict[str, list[str]] = {}
             for variant, item, sku in self._pages(purpose):
                 of_variant[variant] = item
+                names[item] = [variant, sku]
                 if sku:
                     # Two variants may carry one sku: the first one listed is meant.
                     of_sku.setdefault(sku, item)
             self._item_of_variant, self._item_of_sku = of_variant, of_sku
+            self._names = names
             self._loaded_at = self._monotonic()

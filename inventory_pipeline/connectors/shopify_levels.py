@@ -1,6 +1,6 @@
 """What a Shopify shop shows: `available` of inventory items at locations."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from inventory_pipeline.connectors.shopify_graphql import Graphql
 from inventory_pipeline.connectors.shopify_index import ItemIndex
 from inventory_pipeline.connectors.shopify_orders import gid, number_of
 from inventory_pipeline.core.errors import ChannelBusy
-from inventory_pipeline.core.ports import Level, ListingRef
+from inventory_pipeline.core.ports import Level, LevelPage, ListingRef
 from inventory_pipeline.core.quantities import MILLI
 
 CALL = "read levels"
@@ -31,7 +31,11 @@ class LevelReader:
         """Every level of every item; `bucket` is "" and the external id the one that the hub
         knows.
         """
-        after: str | None = None
+        for page in self.pages():
+            yield from page.levels
+
+    def pages(self, after: str | None = None) -> Iterator[LevelPage]:
+        """The same in the shop's pages, from its cursor `after` on; `resume` is the next one's."""
         for _ in range(MAX_PAGES):
             variables = {
                 "first": documents.ITEMS_PER_PAGE,
@@ -41,11 +45,15 @@ class LevelReader:
             data, asked_at, answered_at = self._ask(documents.INVENTORY_ITEMS, variables)
             with self._understood():
                 page = data["inventoryItems"]
-                for item in page["nodes"]:
-                    yield from self._levels_of(item, asked_at, answered_at)
-                if not page["pageInfo"]["hasNextPage"]:
-                    return
-                after = page["pageInfo"]["endCursor"]
+                levels = [
+                    level
+                    for item in page["nodes"]
+                    for level in self._levels_of(item, asked_at, answered_at)
+                ]
+                after = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] else None
+            yield LevelPage(levels=levels, resume=after)
+            if after is None:
+                return
         raise ChannelBusy(
             f"more than {MAX_PAGES} pages", system=self._system, call=CALL, retry_after_s=60
         )
@@ -79,22 +87,15 @@ class LevelReader:
                 level = node["inventoryLevel"]
                 for listing in wanted.get(gid("InventoryItem", node["id"]), ()):
                     if level is not None:
-                        yield _level(listing, level, asked_at, answered_at)
+                        yield level_of(listing, level, asked_at, answered_at)
 
     def _levels_of(
         self, item: dict[str, Any], asked_at: datetime, answered_at: datetime
     ) -> Iterator[Level]:
-        name = gid("InventoryItem", item["id"])
-        variant = item.get("variant")
-        external = self._index.external_of(
-            item=name,
-            variant=gid("ProductVariant", variant["id"]) if variant else None,
-            sku=str(item.get("sku") or ""),
-            otherwise=name,
-        )
+        external = external_id_of(item, self._index)
         levels = item["inventoryLevels"]
         for level in levels["nodes"]:
-            yield _level(_place(level, external), level, asked_at, answered_at)
+            yield level_of(place_of(level, external), level, asked_at, answered_at)
         if levels["pageInfo"]["hasNextPage"]:
             asked_at = self._clock()
             for level in self._graphql.nodes(
@@ -105,7 +106,7 @@ class LevelReader:
                 purpose=Purpose.LEVELS,
                 after=levels["pageInfo"]["endCursor"],
             ):
-                yield _level(_place(level, external), level, asked_at, self._clock())
+                yield level_of(place_of(level, external), level, asked_at, self._clock())
 
     def _understood(self) -> AbstractContextManager[None]:
         return understood(Purpose.LEVELS, system=self._system, call=CALL)
@@ -116,15 +117,29 @@ class LevelReader:
         return data, asked_at, self._clock()
 
 
-def _place(level: dict[str, Any], external_id: str) -> ListingRef:
+def external_id_of(item: Mapping[str, Any], index: ItemIndex) -> str:
+    """The identifier that the hub uses for an inventory item as the shop lists it."""
+    name = gid("InventoryItem", item["id"])
+    variant = item.get("variant")
+    return index.external_of(
+        item=name,
+        variant=gid("ProductVariant", variant["id"]) if variant else None,
+        sku=str(item.get("sku") or ""),
+        otherwise=name,
+    )
+
+
+def place_of(level: Mapping[str, Any], external_id: str) -> ListingRef:
+    """Where a level is: the shop knows a bucket by its location only."""
     location = gid("Location", level["location"]["id"])
     return ListingRef(bucket="", bucket_external=location, external_id=external_id)
 
 
-def _level(
-    listing: ListingRef, level: dict[str, Any], asked_at: datetime, answered_at: datetime
+def level_of(
+    listing: ListingRef, level: Mapping[str, Any], asked_at: datetime, answered_at: datetime
 ) -> Level:
-    available = next(q for q in level["quantities"] if q["name"] == "available")
+    """What an InventoryLevel says is available."""
+    available = {q["name"]: q for q in level["quantities"]}["available"]
     changed = available.get("updatedAt")
     return Level(
         listing=listing,

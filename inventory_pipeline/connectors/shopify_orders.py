@@ -4,13 +4,16 @@ Both ways of learning about an order are brought to one shape (`Order`) first; e
 from that alone, with times that belong to the order, never to the delivery.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from inventory_pipeline.connectors.http import utc_time
 
 GID = "gid://shopify/"
+# Shopify touches an order once or twice while it makes it; a person or an app takes longer.
+UNCHANGED = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,18 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """What an edit of the order, or an exchange, added: to lines that were there, or as new ones.
+
+    What an edit takes away is a refund.
+    """
+
+    id: str  # number of its agreement
+    happened_at: str
+    added: tuple[tuple[str, int], ...]  # line id, quantity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     id: str  # number
     created_at: str
@@ -43,6 +58,11 @@ class Order:
     lines: tuple[Line, ...]
     fulfilments: tuple[Part, ...]
     refunds: tuple[Part, ...]
+    edits: tuple[Edit, ...] = ()
+
+    @property
+    def about(self) -> str:
+        return gid("Order", self.id)
 
 
 def number_of(identifier: object) -> str:
@@ -93,6 +113,25 @@ def from_webhook(payload: dict[str, Any]) -> Order:
     )
 
 
+def seen_whole(payload: dict[str, Any]) -> bool:
+    """Whether an order's webhook is about the order as it was placed, before anybody edited it.
+
+    A payload says of a line what it has now, not what it had at first, so that is known only where
+    the order has not changed since it was made. Raises KeyError or ValueError.
+    """
+    if not payload.get("updated_at"):
+        return False
+    made, changed = (
+        datetime.fromisoformat(utc_time(payload[name])) for name in ("created_at", "updated_at")
+    )
+    return changed - made <= UNCHANGED
+
+
+def edited_order(payload: dict[str, Any]) -> str:
+    """The gid of the order that an orders/edited webhook is about. Raises KeyError, TypeError."""
+    return gid("Order", payload["order_edit"]["order_id"])
+
+
 def refund_order(payload: dict[str, Any]) -> Order:
     """The order of a refunds/create webhook, with that refund and the lines that it names only."""
     refund = _refund_of_webhook(payload)
@@ -126,8 +165,12 @@ def from_graphql(
     lines: Iterable[dict[str, Any]],
     fulfilments: Iterable[tuple[dict[str, Any], list[dict[str, Any]]]],
     refunds: Iterable[tuple[dict[str, Any], list[dict[str, Any]]]],
+    agreements: Iterable[tuple[dict[str, Any], list[dict[str, Any]]]] = (),
 ) -> Order:
-    """An order as the poll gets it: its node, its lines, and each part with its lines."""
+    """An order as the poll gets it: its node, its lines, and each part with its lines.
+
+    `agreements`, of an edited order, each with its sales.
+    """
     return Order(
         id=number_of(order["id"]),
         created_at=utc_time(order["createdAt"]),
@@ -145,6 +188,17 @@ def from_graphql(
         ),
         fulfilments=tuple(_part_of_graphql(part, of_it) for part, of_it in fulfilments),
         refunds=tuple(_part_of_graphql(part, of_it) for part, of_it in refunds),
+        edits=tuple(
+            sorted(
+                (
+                    _edit(agreement, sales)
+                    for agreement, sales in agreements
+                    # What the first agreement sold is what was placed.
+                    if agreement["__typename"] != "OrderAgreement"
+                ),
+                key=lambda edit: (edit.happened_at, edit.id),
+            )
+        ),
     )
 
 
@@ -157,13 +211,9 @@ def order_events(
     about = gid("Order", order.id)
     events: list[dict[str, Any]] = []
     if placed:
-        events += [
-            _of_line(order, line.id, "placed")
-            | _what("order_placed", order.created_at)
-            | {"item": items[line.id], "quantity": line.quantity}
-            for line in order.lines
-            if line.id in items and line.quantity > 0
-        ]
+        for line in order.lines:
+            if line.id in items and line.quantity > 0:
+                events += _ordered(order, line, items[line.id])
     # Of a cancelled order all that is not shipped is cancelled already.
     for part in () if order.cancelled_at else order.refunds:
         events += [
@@ -179,6 +229,25 @@ def order_events(
         cancelled = {"event_id": f"{about}:cancelled", "order_id": about}
         events.append(cancelled | _what("order_cancelled", order.cancelled_at))
     return events
+
+
+def _ordered(order: Order, line: Line, item: str) -> Iterator[dict[str, Any]]:
+    """What was ordered at first, and what edits added; a line that an edit made is placed by it.
+
+    `quantity` holds all of it, so the first quantity is what the edits leave of that.
+    """
+    added = [
+        (f"edit/{edit.id}:added", edit.happened_at, quantity)
+        for edit in order.edits
+        for number, quantity in edit.added
+        if number == line.id
+    ]
+    first = line.quantity - sum(quantity for _, _, quantity in added)
+    steps = [("", order.created_at, first), *added] if first > 0 else added
+    for place, (by, at, quantity) in enumerate(steps):
+        what, type_ = (by, "order_adjusted") if place else ("placed", "order_placed")
+        about = _of_line(order, line.id, what)
+        yield about | _what(type_, at) | {"item": item, "quantity": quantity}
 
 
 def _shipped(order: Order, part: Part, items: dict[str, str]) -> list[dict[str, Any]]:
@@ -254,6 +323,20 @@ def _part_of_graphql(part: dict[str, Any], lines: list[dict[str, Any]]) -> Part:
             )
             for line in lines
         ),
+    )
+
+
+def _edit(agreement: dict[str, Any], sales: list[dict[str, Any]]) -> Edit:
+    added: dict[str, int] = {}
+    for sale in sales:
+        quantity = int(sale.get("quantity") or 0)
+        if sale["actionType"] == "ORDER" and sale.get("lineItem") and quantity > 0:
+            line = number_of(sale["lineItem"]["id"])
+            added[line] = added.get(line, 0) + quantity
+    return Edit(
+        id=number_of(agreement["id"]),
+        happened_at=utc_time(agreement["happenedAt"]),
+        added=tuple(added.items()),
     )
 
 

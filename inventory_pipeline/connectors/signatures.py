@@ -54,6 +54,11 @@ def unreadable_order(system: str, error: Exception) -> WebhookRefused:
     return _unreadable(system, f"not an order: {type(error).__name__} {error}")
 
 
+def unreadable_level(system: str, error: Exception) -> WebhookRefused:
+    """For a payload that tells no level."""
+    return _unreadable(system, f"not a level: {type(error).__name__} {error}")
+
+
 def _signature(secret: Secret, body: bytes) -> bytes:
     digest = hmac.new(secret.reveal().encode(), body, hashlib.sha256).digest()
     return base64.b64encode(digest)

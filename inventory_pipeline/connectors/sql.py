@@ -47,6 +47,17 @@ AS_OF = "as_of"
 CHUNK = 2000
 MAX_TIES = 100_000  # rows of one cursor value, read beyond a page's end
 MAX_ROWS = 50_000_000
+GRACE_S = 5  # the server ends a statement itself; a network that is silent is given up after that
+# What the statement itself is refused for comes as an OperationalError from some drivers.
+REFUSED = (
+    "no such table", "no such column", "syntax error", "readonly", "denied", "query_only",
+    "password authentication", "does not exist",
+)  # fmt: skip
+# MySQL's and MariaDB's own numbers (1000 to 1999, 3000 and more) of what passes by itself: too many
+# connections, shutting down, waits for locks, deadlocks, killed, a statement that took too long.
+PASSING = frozenset(
+    {1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1317, 1927, 1969, 3024}
+)
 
 
 class SqlConnector:
@@ -230,6 +241,12 @@ class SqlConnector:
         elif self._kind == "mysql":
             # REPEATABLE READ is its default; the transaction that is under way ends first.
             connection.execute(text("SET SESSION TRANSACTION READ ONLY"))
+            # A reading that nobody waits for any more must not go on there.
+            if getattr(connection.dialect, "is_mariadb", False):
+                limit = f"max_statement_time = {self._timeout_s}"
+            else:
+                limit = f"max_execution_time = {int(self._timeout_s * 1000)}"
+            connection.execute(text(f"SET SESSION {limit}"))
             connection.rollback()
         else:
             connection.execute(text("PRAGMA query_only = ON"))
@@ -243,7 +260,7 @@ class SqlConnector:
             seconds = int(self._timeout_s)
             waits: dict[str, dict[str, Any]] = {
                 "postgresql": {"connect_timeout": min(10, seconds)},
-                "mysql": {"connect_timeout": min(10, seconds), "read_timeout": seconds},
+                "mysql": {"connect_timeout": min(10, seconds), "read_timeout": seconds + GRACE_S},
                 "sqlite": {"timeout": min(10, seconds)},
             }
             # A connection for each reading: polls are seconds apart, and threads may differ.
@@ -254,10 +271,7 @@ class SqlConnector:
 
     def _error(self, error: Exception, call: str) -> SourceError:
         said = _said(error)
-        # What the statement itself is refused for comes as an OperationalError from some drivers.
-        refused = ("no such table", "no such column", "syntax error", "readonly", "denied", "1046",
-                   "1049", "password authentication", "query_only")  # fmt: skip
-        if any(word in said for word in refused):
+        if _is_refusal(error, said):
             return self._refused(said, call)
         return SourceUnreachable(
             said, system=self.system, call=call,
@@ -344,6 +358,19 @@ def _zone(system: str, name: str) -> ZoneInfo | None:
             f"hub.yaml: systems.{system}.options.timezone: there is no time zone {name!r}",
             hint="write it like Europe/Berlin or UTC.",
         ) from None
+
+
+def _is_refusal(error: Exception, said: str) -> bool:
+    """Whether the same question would be refused again, by its number or else by its words."""
+    if any(word in said for word in REFUSED):
+        return True
+    numbers = getattr(getattr(error, "orig", None), "args", ())
+    number = numbers[0] if numbers else None
+    return (
+        isinstance(number, int)
+        and (1000 <= number < 2000 or number >= 3000)
+        and number not in PASSING
+    )
 
 
 def _said(error: Exception) -> str:

@@ -9,26 +9,31 @@ Counts are dated and keyed, so a repetition or a late arrival does no harm; ther
 compare-and-swap.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import httpx
 
 from inventory_pipeline.connectors import square_webhooks as webhooks
+from inventory_pipeline.connectors.http import Purpose
 from inventory_pipeline.connectors.options import Options
 from inventory_pipeline.connectors.square_api import URL, VERSION, SquareApi
 from inventory_pipeline.connectors.square_catalog import Catalog
 from inventory_pipeline.connectors.square_counts import Counts
 from inventory_pipeline.connectors.square_feed import PER_PAGE, ChangeFeed
 from inventory_pipeline.connectors.square_writes import MAX_BATCH, CountWriter
+from inventory_pipeline.connectors.times import clock_of
 from inventory_pipeline.core.errors import HubError
 from inventory_pipeline.core.ports import (
     Capabilities,
     ChangePage,
+    Clock,
     Cursor,
     Delivery,
     Level,
+    LevelHint,
     LevelWrite,
     ListingRef,
     Opening,
@@ -45,10 +50,6 @@ SOURCE, CHANNEL = "source", "channel"
 KEYS_KEPT = timedelta(hours=24)
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class SquareConnector:
     """One merchant. `transport` and `clock` are for tests."""
 
@@ -59,8 +60,9 @@ class SquareConnector:
         opening: Opening,
         *,
         transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Clock | None = None,
     ) -> None:
+        clock = clock_of(opening, clock)
         options = Options(opening, "square")
         self.system = opening.system
         role = _choice(options, "role", (SOURCE, CHANNEL), opening.system)
@@ -83,6 +85,7 @@ class SquareConnector:
         )
         self._api = api
         catalog = Catalog(api, by_sku=identify_by == "sku")
+        self._catalog = catalog
         self._feed = ChangeFeed(
             api,
             catalog,
@@ -132,6 +135,15 @@ class SquareConnector:
             return []
         places = webhooks.changed_objects(delivery, system=self.system)
         return self._feed.about(places, f"webhook {topic}")
+
+    def hints(self, topic: str, delivery: Delivery) -> Sequence[LevelHint]:
+        """Counts in stock, of a channel. For a source `parse` has read what happened already."""
+        if topic != webhooks.COUNT_UPDATED or self.capabilities.write is Write.NONE:
+            return []
+        return [
+            replace(hint, external_id=self._catalog.external_of(hint.external_id, Purpose.SOURCE))
+            for hint in webhooks.told_levels(delivery, system=self.system)
+        ]
 
     def read_levels(self, listings: Sequence[ListingRef] | None) -> Iterator[Level]:
         """IN_STOCK of these listings, or of everything at every location (then `bucket` is "")."""

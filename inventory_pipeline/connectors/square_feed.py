@@ -6,11 +6,11 @@ Square's page within the pass}. A pass begins `overlap` before `since`; what com
 event with the same id.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from inventory_pipeline.connectors.events import unreadable_event
 from inventory_pipeline.connectors.http import Purpose, Trouble, as_error, understood
 from inventory_pipeline.connectors.square_api import Refusal, SquareApi
 from inventory_pipeline.connectors.square_catalog import Catalog
@@ -96,7 +96,7 @@ class ChangeFeed:
             except SourceError:
                 raise
             except (KeyError, TypeError, ValueError, AttributeError) as error:
-                found.append(_unreadable(change, source, error))
+                found.append(unreadable_event(change, error, source=source, named="id"))
             else:
                 found += [
                     RawEvent(body=body, source=source, position=body["event_id"]) for body in bodies
@@ -132,16 +132,6 @@ def _received_at(change: Any) -> str:
         return _iso(datetime.fromisoformat(text))
     except (KeyError, TypeError, ValueError, AttributeError):
         return ""
-
-
-def _unreadable(change: Any, source: str, error: Exception) -> RawEvent:
-    return RawEvent(
-        body=None,
-        source=source,
-        position=str(change.get("id", "")) if isinstance(change, dict) else "",
-        text=json.dumps(change, default=str),
-        error=f"a change is not as expected: {type(error).__name__} {error}",
-    )
 
 
 def _since(moment: str | None) -> Cursor:

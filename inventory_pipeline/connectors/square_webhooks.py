@@ -9,9 +9,11 @@ from typing import Any
 
 from inventory_pipeline.config.secrets import Secret
 from inventory_pipeline.connectors.http import utc_time
-from inventory_pipeline.connectors.signatures import parse_payload
+from inventory_pipeline.connectors.signatures import parse_payload, unreadable_level
+from inventory_pipeline.connectors.square_changes import IN_STOCK
 from inventory_pipeline.core.errors import WebhookRefused
-from inventory_pipeline.core.ports import Delivery, Verified
+from inventory_pipeline.core.ports import Delivery, LevelHint, Verified
+from inventory_pipeline.core.quantities import InexactQuantity, parse_decimal, to_milli
 
 HEADER = "x-square-hmacsha256-signature"
 COUNT_UPDATED = "inventory.count.updated"
@@ -70,6 +72,30 @@ def changed_objects(delivery: Delivery, *, system: str) -> Mapping[str, datetime
             hint="check the subscription's event types and API version at Square.",
         ) from error
     return found
+
+
+def told_levels(delivery: Delivery, *, system: str) -> list[LevelHint]:
+    """What an inventory.count.updated says is in stock, by variation id and location id.
+
+    Raises WebhookRefused for a body that is none.
+    """
+    try:
+        payload = parse_payload(delivery, system=system)
+        counts = (payload["data"].get("object") or {}).get("inventory_counts") or []
+        return [
+            LevelHint(
+                external_id=str(count["catalog_object_id"]),
+                bucket_external=str(count["location_id"]),
+                quantity_milli=to_milli(parse_decimal(count["quantity"])),
+                told_at=_time(count.get("calculated_at")),
+            )
+            for count in counts
+            if count["state"] == IN_STOCK
+        ]
+    except InexactQuantity:
+        return []  # said where levels are read
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise unreadable_level(system, error) from error
 
 
 def _signature(key: Secret, signed: bytes) -> bytes:

@@ -5,7 +5,7 @@ Options: `url`, `database`, `username`, `password`, `warehouses`, `snapshot_ever
 (docs/tryton.md). It is only read: nothing is ever written there.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ import httpx
 
 from inventory_pipeline.connectors.http import Caller, Purpose, Trouble, as_error, understood
 from inventory_pipeline.connectors.options import Options
+from inventory_pipeline.connectors.times import clock_of
 from inventory_pipeline.connectors.tracing import traced
 from inventory_pipeline.connectors.tryton_moves import Reader
 from inventory_pipeline.connectors.tryton_places import Places
@@ -22,6 +23,7 @@ from inventory_pipeline.core.errors import HubError, SourceRefused, SystemFailur
 from inventory_pipeline.core.ports import (
     Capabilities,
     ChangePage,
+    Clock,
     Cursor,
     Delivery,
     Level,
@@ -36,10 +38,6 @@ from inventory_pipeline.core.ports import (
 
 MOVE = "stock.move"
 ONE_SECOND = timedelta(seconds=1)
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class TrytonConnector:
@@ -57,8 +55,9 @@ class TrytonConnector:
         opening: Opening,
         *,
         transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Clock | None = None,
     ) -> None:
+        clock = clock_of(opening, clock)
         options = Options(opening, "tryton")
         self.system = opening.system
         url, database = options.text("url"), options.text("database")
@@ -130,8 +129,7 @@ class TrytonConnector:
         if until is None:
             return ChangePage(events=[], cursor=cursor, more=False)
         rows = self._finished(since, int(cursor.get("after") or 0))
-        bodies = self._reader.events(rows, Places.read(self._rpc, self._warehouses)) if rows else []
-        events = [RawEvent(body=b, source="poll moves", position=b["event_id"]) for b in bodies]
+        events = self._reader.events(rows, Places.read(self._rpc, self._warehouses)) if rows else []
         if len(rows) < self._page_size:
             return ChangePage(events=events, cursor={"since": until.isoformat()}, more=False)
         moved: Cursor = {"until": until.isoformat(), "after": int(rows[-1]["id"])}

@@ -10,13 +10,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from inventory_pipeline.connectors.events import events_of_each
+from inventory_pipeline.connectors.http import UNEXPECTED
 from inventory_pipeline.connectors.tryton_places import Places
 from inventory_pipeline.connectors.tryton_rpc import Row, Rpc
+from inventory_pipeline.core.ports import RawEvent
 
 FIELDS = (
     "product.code", "internal_quantity", "from_location", "to_location", "create_date",
     "write_date", "shipment", "origin",
 )  # fmt: skip
+SOURCE = "poll moves"
 INVENTORY_LINE = "stock.inventory.line"
 INTERNAL = "stock.shipment.internal"
 # A document's states at which its moves with the outside are done, the first that it went through.
@@ -49,17 +53,26 @@ class Reader:
         """What has to be read of a move."""
         return tuple(dict.fromkeys((*FIELDS, *filter(None, (self._order_field, self._line_field)))))
 
-    def events(self, moves: Sequence[Row], places: Places) -> list[Body]:
-        """Events of SEMANTICS §1. Raises Trouble, and KeyError or the like for what is no move."""
-        moves = [m for m in moves if _crosses(m, places) and below(m, "product.code")]
-        documents = self._documents(moves)
+    def events(self, moves: Sequence[Row], places: Places) -> list[RawEvent]:
+        """Events of SEMANTICS §1; a move that cannot be read goes to quarantine. Raises Trouble,
+        and KeyError or the like where none is a move.
+        """
+        documents = self._documents([move for move in moves if _is_readable(move, places)])
         times = self._times({document for document in documents.values() if document})
         ways = self._ways({d for d in documents.values() if d.startswith(INTERNAL + ",")})
-        return [
-            event
-            for move in moves
-            for event in self._of_move(move, places, documents[int(move["id"])], times, ways)
-        ]
+
+        def told(move: Row) -> Iterable[Body]:
+            if not _counts(move, places):
+                return ()
+            return self._of_move(move, places, documents[int(move["id"])], times, ways)
+
+        return events_of_each(
+            moves,
+            told,
+            source=SOURCE,
+            named="id",
+            sure=lambda move: isinstance(move, dict) and isinstance(move.get("id"), int),
+        )
 
     def _of_move(
         self,
@@ -161,6 +174,28 @@ class Reader:
             )
             for row in rows
         }
+
+
+def _is_readable(move: Row, places: Places) -> bool:
+    """Whether a move counts; of one that does not say so `_counts` tells why."""
+    try:
+        return _counts(move, places)
+    except UNEXPECTED:
+        return False
+
+
+def _counts(move: Row, places: Places) -> bool:
+    """Whether a move is of goods that come or go. Raises ValueError or the like for one that names
+    its document in another way than by a number.
+    """
+    int(move["id"])
+    if not _crosses(move, places) or not below(move, "product.code"):
+        return False
+    for name in ("shipment", "origin"):
+        model, _, number = str(move[name] or "").partition(",")
+        if model in {INTERNAL, INVENTORY_LINE}:
+            int(number)
+    return True
 
 
 def _crosses(move: Row, places: Places) -> bool:

@@ -8,12 +8,13 @@ A variant's own updatedAt does not move when it is sold, so sales are read from 
 has neither compare-and-swap nor idempotency keys: the hub reads before it writes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import httpx
 
+from inventory_pipeline.connectors.events import events_of_each
 from inventory_pipeline.connectors.http import Caller, Purpose, Trouble, as_error, understood
 from inventory_pipeline.connectors.options import Options
 from inventory_pipeline.connectors.signatures import (
@@ -21,6 +22,7 @@ from inventory_pipeline.connectors.signatures import (
     parse_payload,
     unreadable_order,
 )
+from inventory_pipeline.connectors.times import clock_of
 from inventory_pipeline.connectors.tracing import traced
 from inventory_pipeline.connectors.vendure_graphql import Admin
 from inventory_pipeline.connectors.vendure_levels import MAX_BATCH, Stock
@@ -30,6 +32,7 @@ from inventory_pipeline.core.ports import (
     Basis,
     Capabilities,
     ChangePage,
+    Clock,
     Cursor,
     Delivery,
     Level,
@@ -57,10 +60,6 @@ query Orders($options: OrderListOptions) {{
 """
 
 
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class VendureConnector:
     """One shop. `transport` and `clock` are for tests."""
 
@@ -75,8 +74,9 @@ class VendureConnector:
         opening: Opening,
         *,
         transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Clock | None = None,
     ) -> None:
+        clock = clock_of(opening, clock)
         options = Options(opening, "vendure")
         self.system = opening.system
         url = options.text("url")
@@ -141,7 +141,8 @@ class VendureConnector:
         after = None if since is None else since - (ONE_SECOND if within else self._overlap)
         found, newest = self._orders(after, skip)
         more = len(found) >= self._page_size
-        events = [event for order in found for event in self._events(order, "poll orders")]
+        with understood(Purpose.SOURCE, system=self.system, call=CALL):
+            events = events_of_each(found, self._reader.events, source="poll orders", named="code")
         latest = max((t for t in (since, newest) if t is not None), default=None)
         moved: Cursor = {"since": latest.isoformat()} if latest else {}
         if more:

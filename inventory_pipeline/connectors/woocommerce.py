@@ -7,28 +7,43 @@ Options: `url`, `consumer_key`, `consumer_secret`, `webhook_secret` (one or a li
 It has neither compare-and-swap nor idempotency keys: the hub reads before it writes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import httpx
 
-from inventory_pipeline.connectors.http import Caller, Kind, Purpose, Trouble, as_error, utc_time
+from inventory_pipeline.connectors.events import events_of_each
+from inventory_pipeline.connectors.http import (
+    UNEXPECTED,
+    Caller,
+    Kind,
+    Purpose,
+    Trouble,
+    as_error,
+    utc_time,
+)
 from inventory_pipeline.connectors.options import Options
 from inventory_pipeline.connectors.signatures import (
     check_signature,
     parse_payload,
+    unreadable_level,
     unreadable_order,
 )
+from inventory_pipeline.connectors.times import clock_of
 from inventory_pipeline.connectors.woocommerce_levels import MAX_BATCH, Shelf
 from inventory_pipeline.connectors.woocommerce_orders import order_events
 from inventory_pipeline.core.errors import SourceRefused
 from inventory_pipeline.core.ports import (
     Capabilities,
     ChangePage,
+    Clock,
     Cursor,
     Delivery,
     Level,
+    LevelHint,
     LevelWrite,
     ListingRef,
     Opening,
@@ -41,13 +56,12 @@ from inventory_pipeline.core.ports import (
 from inventory_pipeline.core.vocabulary import MovesAt
 
 SIGNATURE_HEADER = "x-wc-webhook-signature"
+PING = re.compile(rb"webhook_id=[0-9]{1,18}")
 ORDER_TOPICS = frozenset({"order.created", "order.updated", "order.restored"})
+PRODUCT_TOPIC = "product.updated"
 CALL = "read orders"
 ONE_SECOND = timedelta(seconds=1)
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
+MAX_PAGES = 20_000
 
 
 class WooCommerceConnector:
@@ -64,8 +78,9 @@ class WooCommerceConnector:
         opening: Opening,
         *,
         transport: httpx.BaseTransport | None = None,
-        clock: Callable[[], datetime] = utc_now,
+        clock: Clock | None = None,
     ) -> None:
+        clock = clock_of(opening, clock)
         options = Options(opening, "woocommerce")
         self.system = opening.system
         url = options.text("url")
@@ -115,30 +130,51 @@ class WooCommerceConnector:
         The cursor is {"since": newest change seen, "page": place within a pass, absent between
         passes}. Each page asks for what follows the last one's newest second, not for a page
         number: orders that change meanwhile move to the end and would shift the others past a
-        page's border.
+        page's border. An order that cannot be read goes to quarantine, the others are told.
         """
         page = int(cursor.get("page") or 0)
         since = datetime.fromisoformat(cursor["since"]) if cursor.get("since") else self._since
         found = self._orders(since, page)
         try:
-            newest = max(
-                (datetime.fromisoformat(utc_time(o["date_modified_gmt"])) for o in found),
-                default=None,
+            events = events_of_each(
+                found,
+                self._bodies,
+                source="poll orders",
+                named="id",
+                sure=lambda order: _changed(order) is not None,
             )
-            events = [event for order in found for event in self._events(order, "poll orders")]
-        except (KeyError, TypeError, ValueError) as error:
+        except UNEXPECTED as error:
             raise SourceRefused(
                 f"an order is not as expected: {type(error).__name__} {error}",
                 system=self.system,
                 call=CALL,
                 hint="check that the address is a WooCommerce shop with REST API v3.",
             ) from error
+        newest = max(filter(None, map(_changed, found)), default=None)
         more = len(found) >= self._page_size
         return ChangePage(
             events=events, cursor=_moved(since, newest, page=page, more=more), more=more
         )
 
+    def orders_since(self, since: datetime) -> Iterator[RawEvent]:
+        """Events of all orders made or changed at `since` or later. Raises SourceError."""
+        # A new pass begins the overlap earlier: put on here, it is exactly `since` and a second.
+        cursor: Cursor = {"since": (since + self._overlap - ONE_SECOND).isoformat()}
+        for _ in range(MAX_PAGES):
+            page = self.changes(cursor)
+            for event in page.events:
+                yield replace(event, source="order list")
+            if not page.more:
+                return
+            cursor = page.cursor
+        raise SourceRefused(
+            f"more than {MAX_PAGES} pages", system=self.system, call=CALL,
+            hint="ask for a shorter time.",
+        )  # fmt: skip
+
     def verify(self, delivery: Delivery) -> Verified:
+        if self._webhook_secrets and _is_ping(delivery):
+            return Verified(topic="ping", delivery_id="", keep=False)
         check_signature(
             delivery, header=SIGNATURE_HEADER, secrets=self._webhook_secrets, system=self.system
         )
@@ -157,6 +193,19 @@ class WooCommerceConnector:
             return self._events(payload, f"webhook {topic}")
         except (KeyError, TypeError, ValueError) as error:
             raise unreadable_order(self.system, error) from error
+
+    def hints(self, topic: str, delivery: Delivery) -> Sequence[LevelHint]:
+        """The stock of the product or variation of a product.updated.
+
+        Its date_modified does not change when only its stock does: it has no time of its own.
+        """
+        if topic != PRODUCT_TOPIC:
+            return []
+        payload = parse_payload(delivery, system=self.system)
+        try:
+            return [self._shelf.hint(payload)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise unreadable_level(self.system, error) from error
 
     def read_levels(self, listings: Sequence[ListingRef] | None) -> Iterator[Level]:
         """Quantities of these listings, or of every product with managed stock (then `bucket` is
@@ -193,8 +242,22 @@ class WooCommerceConnector:
         return body
 
     def _events(self, order: dict[str, Any], source: str) -> list[RawEvent]:
-        bodies = order_events(order, self._shelf.external_of, ships_from=self._ships_from)
-        return [RawEvent(body=body, source=source, position=body["event_id"]) for body in bodies]
+        return [
+            RawEvent(body=body, source=source, position=body["event_id"])
+            for body in self._bodies(order)
+        ]
+
+    def _bodies(self, order: dict[str, Any]) -> list[dict[str, Any]]:
+        return order_events(order, self._shelf.external_of, ships_from=self._ships_from)
+
+
+def _changed(order: Any) -> datetime | None:
+    """When an order changed, None for what does not say so and for what is no order."""
+    try:
+        int(order["id"])
+        return datetime.fromisoformat(utc_time(order["date_modified_gmt"]))
+    except UNEXPECTED:
+        return None
 
 
 def _moved(since: datetime | None, newest: datetime | None, *, page: int, more: bool) -> Cursor:
@@ -208,3 +271,13 @@ def _moved(since: datetime | None, newest: datetime | None, *, page: int, more: 
     if page and since is not None and newest <= since:
         return {"since": since.isoformat(), "page": page + 1}
     return {"since": newest.isoformat(), "page": 1}
+
+
+def _is_ping(delivery: Delivery) -> bool:
+    """What WooCommerce sends unsigned when a webhook is made, to see whether the address answers:
+    the webhook's number and nothing else.
+    """
+    return (
+        SIGNATURE_HEADER not in delivery.headers
+        and PING.fullmatch(delivery.body.strip()) is not None
+    )

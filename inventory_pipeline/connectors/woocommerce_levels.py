@@ -16,7 +16,7 @@ from inventory_pipeline.core.errors import (
     OutcomeUnknown,
     SystemFailure,
 )
-from inventory_pipeline.core.ports import Level, LevelWrite, ListingRef, WriteOutcome
+from inventory_pipeline.core.ports import Level, LevelHint, LevelWrite, ListingRef, WriteOutcome
 from inventory_pipeline.core.quantities import MILLI, to_milli
 
 PER_PAGE = 100
@@ -56,6 +56,15 @@ class Shelf:
             if name and name in self._known:
                 return name
         return sku or (number if product else "")
+
+    def hint(self, node: Mapping[str, Any]) -> LevelHint:
+        """What a product, or a variation of one, says of its stock. Raises KeyError, TypeError or
+        ValueError.
+        """
+        own, parent = int(node["id"]), int(node.get("parent_id") or 0)
+        product = (parent, own) if parent else (own, 0)
+        external = self.external_of(*product, str(node.get("sku") or ""))
+        return LevelHint(external_id=external, quantity_milli=self._managed(node))
 
     def all(self) -> Iterator[Level]:
         """Everything with managed stock; `bucket` is "", since the shop has one place only."""

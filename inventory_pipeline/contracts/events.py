@@ -128,6 +128,7 @@ def _checked(mapping: Mapping, raw: RawEvent, received_at: datetime) -> LedgerEv
         raw=text,
         source=clean(raw.source),
         position=clean(raw.position),
+        delivery=raw.delivery or None,
         **fields,
     )
 

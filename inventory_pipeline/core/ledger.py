@@ -40,6 +40,7 @@ class LedgerEvent:
     expected_at: datetime | None = None
     disposition: str | None = None
     reason: str | None = None
+    delivery: str | None = None  # the id of the webhook that brought it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

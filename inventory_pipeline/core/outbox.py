@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from inventory_pipeline.core.ports import Basis, Capabilities, ListingRef
 from inventory_pipeline.core.vocabulary import MovesAt
@@ -26,10 +27,11 @@ NEAR_ZERO_MILLI = 5_000
 KEPT_REVISIONS = 10  # one in so many of a day's revisions is kept for what prevents overselling
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutboxRow:
+class OutboxRow(NamedTuple):
     """One listing's state. `own_milli` is what the channel did itself since the base (sales <
     0).
+
+    A tuple, since tens of thousands are made a second.
     """
 
     channel: str
@@ -56,6 +58,8 @@ class OutboxRow:
     falling_milli: int = 0  # by how much desired fell of late
     waiting_since: datetime | None = None  # None: since computed_at
     failing_since: datetime | None = None
+    caused_by: int | None = None  # ledger offset of what moved desired; None: time alone
+    raise_after: datetime | None = None  # the order behind an unexplained drop has time until then
     own_known: bool = True  # its own events were looked for: it had a base to look from
 
     @property
@@ -76,7 +80,8 @@ class OutboxRow:
     @property
     def place(self) -> tuple[str, str]:
         """Bucket and external id: the listing within its channel."""
-        return (self.listing.bucket, self.listing.external_id)
+        listing = self.listing
+        return (listing.bucket, listing.external_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,19 +164,28 @@ def _oldest_between(writes: Sequence[PlannedWrite]) -> list[PlannedWrite]:
     return ordered
 
 
+def offerable(capabilities: Capabilities, quantity_milli: int) -> int:
+    """The number that a channel is told instead of `quantity_milli`: never a higher one, so that
+    its limits can sell nothing that is not there.
+    """
+    if capabilities.most_milli is not None and quantity_milli > capabilities.most_milli:
+        return capabilities.most_milli
+    return quantity_milli if quantity_milli >= capabilities.least_milli else min(quantity_milli, 0)
+
+
 def must_wait(row: OutboxRow, *, now: datetime, skew: timedelta) -> datetime | None:
     """When an increase must wait until the channel's own events have settled; None: go on.
 
     Raising a number while an order of the last moments may still be on its way to the ledger would
     give the sold unit back. Lowering never waits.
     """
-    if row.last_own_at is None:
-        return None
     showing = row.showing_milli
     if showing is None or row.desired_milli <= showing:
         return None
-    calm_at = row.last_own_at + skew
-    return calm_at if calm_at > now else None
+    waits = [row.raise_after] if row.raise_after is not None else []
+    if row.last_own_at is not None:
+        waits.append(row.last_own_at + skew)
+    return max((calm_at for calm_at in waits if calm_at > now), default=None)
 
 
 def is_unexplained_drop(row: OutboxRow, reading_milli: int) -> bool:

@@ -57,6 +57,14 @@ class Capabilities:
     parallel: int = 1  # batches that may be under way at once
     # Completion.EVENTUAL: how long an acknowledged number may take until a reading shows it.
     applied_within: timedelta = timedelta(seconds=30)
+    # Numbers that it takes, in thousandths of its unit (core.outbox.offerable). Above zero the
+    # least is `least_milli`: what is less is told as zero. What is more than `most_milli` is told
+    # as that much.
+    least_milli: int = 0
+    most_milli: int | None = None
+    takes_zero: bool = True  # False: a write of zero does not leave, and a person hears of it
+    one_write_at_a_time: bool = False  # of all channels of the system; `parallel` is of each one
+    slow_verify: bool = False  # `verify` may ask the system, as for a public key: in a thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +80,21 @@ class RawEvent:
     position: str  # a line number, a message id
     text: str = ""
     error: str = ""
+    delivery: str = ""  # the id of the webhook that brought it; "" where none did
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelHint:
+    """A system says that a level changed: a reason to read it, never a number to go by.
+
+    `quantity_milli` is what it says is available, in thousandths of its unit; None where it tells
+    no number. `told_at` is the system's own time of that number, None where it has none.
+    """
+
+    external_id: str  # as the hub knows the item
+    bucket_external: str = ""  # the system's name for the place; "" where it names none
+    quantity_milli: int | None = None
+    told_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +104,7 @@ class ChangePage:
     events: Sequence[RawEvent]
     cursor: Cursor
     more: bool
+    hints: Sequence[LevelHint] = ()  # what the feed says of levels, where it tells no event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,12 +202,26 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a system wants to read in the 200 that it gets."""
+
+    body: bytes
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A delivery whose signature holds, with the names that its system gives it."""
+    """A delivery whose signature holds, with the names that its system gives it.
+
+    `answer` leaves once the delivery is durable; None: the receiver's usual one. Where `keep` is
+    False the delivery is only answered, as one that tries the address out: it tells nothing.
+    """
 
     topic: str
     delivery_id: str  # for recognizing the same delivery again
     signed_at: datetime | None = None  # where the scheme signs a time: outside the window, refused
+    answer: Answer | None = None
+    keep: bool = True
 
 
 @runtime_checkable
@@ -234,6 +272,53 @@ class Doubting(Protocol):
 
 
 @runtime_checkable
+class Hinting(Protocol):
+    """A connector whose webhooks also tell of levels that changed."""
+
+    def hints(self, topic: str, delivery: Delivery) -> Sequence[LevelHint]:
+        """Levels that a verified delivery says have changed; empty for any other topic.
+
+        Only of what `parse` does not read from the system itself. Raises what `parse` raises.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelPage:
+    """A piece of a full reading; each level is dated by the call that read it.
+
+    `resume` is where the reading goes on behind this piece, in the connector's own words; None: the
+    reading is complete. A piece may be empty, where the system is still at work.
+    """
+
+    levels: Sequence[Level]
+    resume: str | None
+
+
+@runtime_checkable
+class LevelPaging(Protocol):
+    """A connector whose full reading goes on where it broke off (reconciliation)."""
+
+    def level_pages(self, resume: str | None = None) -> Iterator[LevelPage]:
+        """What `read_levels(None)` gives, in pieces: from the beginning, or behind the piece that
+        told `resume`. It may use a way that suits large catalogs only.
+
+        ChannelBusy: ask again with the newest `resume`, and no level is read twice.
+        """
+
+
+@runtime_checkable
+class Challenged(Protocol):
+    """A connector whose system asks by GET whether the address of its webhooks is ours."""
+
+    def challenge(self, asked: Delivery) -> Answer:
+        """What answers the question in `asked.url`, without any I/O.
+
+        Anybody may ask: the answer gives no secret away. Raises WebhookRefused for what is no
+        challenge.
+        """
+
+
+@runtime_checkable
 class Receipting(Protocol):
     """A connector whose writes are accepted first and applied later (Completion.JOB)."""
 
@@ -281,3 +366,4 @@ class Opening:
         default_factory=frozenset
     )  # items that identifiers.csv or items.csv know
     limiter: Limiter | None = None  # shared by all processes; None: counted in this one
+    clock: Clock | None = None  # the hub's; None: this machine's

@@ -39,8 +39,10 @@ class HubResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         A HubError becomes a Failure that Dagster does not retry, with the error's own words on top.
         """
+        from inventory_pipeline.config.logs import configure_logs
         from inventory_pipeline.flow.context import open_context
 
+        configure_logs()
         try:
             context = open_context(
                 Path(self.hub_folder), self.state_folder(), self.url(), activate_changes=False

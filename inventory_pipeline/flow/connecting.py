@@ -6,7 +6,7 @@ from inventory_pipeline.config.policy import Hub
 from inventory_pipeline.connectors import build
 from inventory_pipeline.core.errors import Finding, HubError
 from inventory_pipeline.core.limits import Limiter
-from inventory_pipeline.core.ports import Connector, Doubting, Opening, Write
+from inventory_pipeline.core.ports import Clock, Connector, Doubting, Opening, Write
 from inventory_pipeline.core.vocabulary import Mode
 
 # More pages than any feed has: one that does not end is told from a long one.
@@ -14,12 +14,14 @@ MAX_PAGES = 100_000
 
 
 def build_connectors(
-    hub: Hub, limiter_of: Callable[[str], Limiter] | None = None
+    hub: Hub,
+    limiter_of: Callable[[str], Limiter] | None = None,
+    clock: Clock | None = None,
 ) -> dict[str, Connector]:
     """One connector a system; building does no I/O.
 
     `limiter_of` gives a system's limiter: of a hub that runs, the one that all its processes share
-    (memory.limits.SharedLimits); without it every process counts for itself.
+    (memory.limits.SharedLimits); without it every process counts for itself. `clock` is the hub's.
     """
     return {
         system.id: build(
@@ -29,6 +31,7 @@ def build_connectors(
                 hub_folder=str(hub.folder),
                 external_ids=external_ids(hub, system.id),
                 limiter=limiter_of(system.id) if limiter_of else None,
+                clock=clock,
             ),
             system.connector,
         )

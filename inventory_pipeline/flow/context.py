@@ -18,6 +18,7 @@ from inventory_pipeline.flow.moments import AnyEnvironment
 from inventory_pipeline.flow.repeats import Repeats
 from inventory_pipeline.flow.times import utc_now
 from inventory_pipeline.memory import versions
+from inventory_pipeline.memory.correlation import Known
 from inventory_pipeline.memory.limits import SharedLimits
 from inventory_pipeline.memory.postgres import Connection, Postgres, migrate
 from inventory_pipeline.memory.versions import Active, Settings
@@ -43,6 +44,7 @@ class HubContext:
     limits: SharedLimits | None = None
     repeats: Repeats = field(default_factory=Repeats)
     tallies: dict[tuple[str, Guard], Tally] = field(default_factory=dict)
+    correlations: Known = field(default_factory=Known)
 
     @property
     def duckdb_path(self) -> Path:
@@ -113,7 +115,7 @@ def open_context(
                 done = activate(connection, hub, folder, state, by=activated_by, at=clock())
                 policy, mapping = done.policy_version, done.mapping_version
             overrides = versions.newest(connection).overrides
-        connectors = connect(hub, limits)
+        connectors = connect(hub, limits, clock)
     except BaseException:
         pg.close()
         raise
@@ -131,11 +133,13 @@ def open_context(
     )
 
 
-def connect(hub: Hub, limits: SharedLimits | None) -> dict[str, Connector]:
+def connect(
+    hub: Hub, limits: SharedLimits | None, clock: Clock | None = None
+) -> dict[str, Connector]:
     """The hub's connectors, without any I/O. Raises ConfigInvalid where one of them cannot do what
     a channel asks.
     """
-    connectors = build_connectors(hub, limits.of if limits else None)
+    connectors = build_connectors(hub, limits.of if limits else None, clock)
     if findings := capability_findings(hub, connectors):
         raise ConfigInvalid(findings)
     return connectors
@@ -170,7 +174,7 @@ def renewed(ctx: HubContext) -> HubContext:
         ctx,
         hub=with_overrides(hub, overrides),
         written=hub,
-        connectors=connect(hub, ctx.limits),
+        connectors=connect(hub, ctx.limits, ctx.clock),
         policy_version=active.policy_version,
         mapping_version=active.mapping_version,
         overrides=now.overrides,

@@ -10,12 +10,15 @@ import logging
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
+from typing import Any
 
 import duckdb
 
 from inventory_pipeline.compute.engine import Engine
+from inventory_pipeline.core.outbox import offerable
 from inventory_pipeline.core.ports import Progress, Watcher, unwatched
 from inventory_pipeline.core.vocabulary import Mode
+from inventory_pipeline.flow import log_lines
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.flow.derived import derived
 from inventory_pipeline.memory import ledger, outbox, remaps, sync, wellbeing
@@ -111,7 +114,7 @@ def _advance(
         computed = engine.compute(at=now, ledger_offset=upto, full=full)
     computed_s = perf_counter()
     changed = store_pending(ctx, engine, epoch)
-    return CycleReport(
+    report = CycleReport(
         ledger_offset=upto,
         computed_at=now,
         events=read.events,
@@ -124,6 +127,8 @@ def _advance(
         compute_s=computed_s - started,
         store_s=perf_counter() - computed_s,
     )
+    log_lines.computed(ctx, report, after=after)
+    return report
 
 
 def load_policy(ctx: HubContext, engine: Engine) -> bool:
@@ -234,7 +239,7 @@ def _store_in(
     connection: Connection,
     ctx: HubContext,
     engine: Engine,
-    rows: list[dict[str, object]],
+    rows: list[dict[str, Any]],
     epoch: int | None,
 ) -> None:
     if epoch is not None:
@@ -244,7 +249,7 @@ def _store_in(
     if rows:
         outbox.store_desired(
             connection,
-            rows,
+            as_offered(ctx, rows),
             policy_version=ctx.policy_version,
             mapping_version=ctx.mapping_version,
             computed_at=now,
@@ -257,6 +262,26 @@ def _store_in(
     sync.move(
         connection, ledger_offset=reached, computed_at=now, next_wakeup_at=engine.next_wakeup()
     )
+
+
+def as_offered(ctx: HubContext, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with numbers that their channels can be told (core.outbox.offerable)."""
+    limited = {}
+    for channel in ctx.hub.channels.values():
+        connector = ctx.connectors.get(channel.system)
+        if connector is None:
+            continue
+        able = connector.capabilities
+        if able.least_milli > 0 or able.most_milli is not None:
+            limited[channel.id] = able
+    if not limited:
+        return rows
+    return [
+        row | {"desired_milli": offerable(limited[row["channel"]], row["desired_milli"])}
+        if row["channel"] in limited
+        else row
+        for row in rows
+    ]
 
 
 def selling_systems(ctx: HubContext) -> dict[str, list[str]]:

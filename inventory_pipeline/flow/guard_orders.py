@@ -13,7 +13,7 @@ from math import ceil
 
 from inventory_pipeline.config.policy import BundlePart, Channel
 from inventory_pipeline.core.guard import Place
-from inventory_pipeline.core.outbox import PlannedWrite
+from inventory_pipeline.core.outbox import PlannedWrite, offerable
 from inventory_pipeline.core.vocabulary import EventType
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.memory import guard as memory
@@ -44,6 +44,7 @@ class Orders:
         self.cursor = cursor
         self._channel = channel
         self._connection = connection
+        self._able = ctx.connectors[channel.system].capabilities
         self._takes = [str(type_) for type_ in takes]
         self._counting = [s.id for s in ctx.hub.systems.values() if s.orders == "count"]
         self._kin = bundle_kin(ctx.hub.catalog.parts)
@@ -84,7 +85,7 @@ class Orders:
         for write, units in zip(held, self._units(asked, marks), strict=True):
             place = _place(write)
             left = marks[place].from_milli - _in_channel_units(units.sold_milli, known[place])
-            target = max(0, left // step * step)
+            target = offerable(self._able, max(0, left // step * step))
             if target < write.compare_milli:
                 lower[place] = replace(write, quantity_milli=target)
         return lower

@@ -4,7 +4,7 @@ What is stored and how far was read move in one transaction, so that nothing is 
 a process dies in between; what is read twice is recognized by its key or id.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,6 +19,7 @@ from inventory_pipeline.core.ledger import (
 )
 from inventory_pipeline.core.ports import (
     Connector,
+    LevelHint,
     Progress,
     RawEvent,
     RawSnapshot,
@@ -26,10 +27,12 @@ from inventory_pipeline.core.ports import (
     unwatched,
 )
 from inventory_pipeline.core.vocabulary import EventType, MovesAt
+from inventory_pipeline.flow import log_lines
 from inventory_pipeline.flow.connecting import MAX_PAGES
 from inventory_pipeline.flow.context import HubContext
+from inventory_pipeline.flow.hints import hints_of, keep_hints
 from inventory_pipeline.flow.landing_files import write_parquet
-from inventory_pipeline.memory import feeds, inbox, ledger, versions
+from inventory_pipeline.memory import correlation, feeds, inbox, ledger, versions
 from inventory_pipeline.memory.postgres import Connection
 
 SNAPSHOTS = "snapshots"
@@ -115,9 +118,14 @@ def land_changes(ctx: HubContext, system: str) -> IngestCount:
             with ctx.pg.connection() as connection:
                 page = connector.changes(feeds.cursor(connection, system, CHANGES))
                 new = ctx.repeats.new_among(system, page.events)
-                count += _append(ctx, connection, {system: new})
+                appended = _append(ctx, connection, {system: new})
+                keep_hints(ctx, connection, {system: page.hints})
                 feeds.move(connection, system, CHANGES, page.cursor, read_at=ctx.clock())
             ctx.repeats.remember(system, new)
+            count += appended
+            log_lines.recorded(
+                ctx, f"poll {system}", upto=appended.last_offset, entries=appended.accepted
+            )
             if not page.more:
                 return count
         raise TooManyPages(
@@ -128,32 +136,53 @@ def land_changes(ctx: HubContext, system: str) -> IngestCount:
         )
 
 
-def land_inbox(ctx: HubContext, limit: int = 500) -> IngestCount:
-    """Reads waiting webhooks into the ledger, oldest first, in one transaction.
+def land_inbox(
+    ctx: HubContext, limit: int = 500, *, hinted: Callable[[str], None] = lambda _: None
+) -> IngestCount:
+    """Reads waiting webhooks into the ledger, oldest first, in one transaction. `hinted` is called
+    afterwards for each source that says that its levels changed.
 
     A delivery that cannot be understood is given up with its reason and kept. One whose system must
     be asked something and does not answer waits for the next time; the others go on.
     """
+    given_up: list[tuple[inbox.InboxRow, str]] = []
+    read: list[str] = []
     with ctx.pg.connection() as connection:
         rows = inbox.take(connection, limit)
         found: dict[str, list[RawEvent]] = {}
+        told: dict[str, list[LevelHint]] = {}
         done: list[int] = []
         silent: set[str] = set()
         for row in rows:
             if row.system in silent:
                 continue
             try:
-                events = _connector(ctx, row.system).parse(row.topic, row.delivery)
+                connector = _connector(ctx, row.system)
+                events = connector.parse(row.topic, row.delivery)
+                hints = hints_of(connector, row.topic, row.delivery)
             except WebhookRefused as error:
                 inbox.fail(connection, row.inbox_id, str(error), ctx.clock())
+                given_up.append((row, str(error)))
             except SourceError as error:
                 silent.add(row.system)
                 feeds.failed(connection, row.system, CHANGES, str(error), ctx.clock())
             else:
-                found.setdefault(row.system, []).extend(events)
+                found.setdefault(row.system, []).extend(
+                    replace(event, delivery=row.name) for event in events
+                )
+                told.setdefault(row.system, []).extend(hints)
                 done.append(row.inbox_id)
+                read.append(correlation.of_delivery(row.system, row.name))
         count = _append(ctx, connection, found)
+        sources = keep_hints(ctx, connection, told)
         inbox.done(connection, done, ctx.clock())
+    for system in sorted(sources):
+        hinted(system)
+    for row, why in given_up:
+        log_lines.given_up(row.system, row.name, why)
+    log_lines.recorded(ctx, "inbox", upto=count.last_offset, entries=count.accepted)
+    if read and not count.accepted:
+        log_lines.nothing_new("inbox", read)
     return count
 
 
@@ -208,6 +237,7 @@ def _land_file(ctx: HubContext, system: str, raw: RawSnapshot, report: LandRepor
 
     accepted: list[CheckedSnapshot] = []
     rejected: list[RejectedSnapshot] = []
+    offsets: list[int] = []
     with ctx.pg.connection() as connection:
         checked = check_snapshot(
             ctx.hub,
@@ -230,7 +260,10 @@ def _land_file(ctx: HubContext, system: str, raw: RawSnapshot, report: LandRepor
             )
             if offset is not None:
                 accepted.append(snapshot)
+                offsets.append(offset)
         versions.require_mapping(connection, ctx.mapping_version)
+    for offset in offsets:
+        log_lines.recorded(ctx, f"snapshots of {system}", upto=offset, entries=1)
     newest = max(
         [s.as_of for s in accepted] + ([report.as_of] if report.as_of else []), default=None
     )

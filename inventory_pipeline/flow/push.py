@@ -1,11 +1,13 @@
 """Sends what a channel must show and does not: settle, read, write, remember (SEMANTICS §8)."""
 
+import gc
 from collections.abc import Sequence
 
 from inventory_pipeline.config.policy import Channel
 from inventory_pipeline.config.selectors import best_sku_rank
 from inventory_pipeline.core.outbox import OutboxRow, PlannedWrite, intent_key
 from inventory_pipeline.core.vocabulary import Mode
+from inventory_pipeline.flow import push_log
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.flow.push_report import PushReport, Tally
 from inventory_pipeline.flow.sending import Pass
@@ -15,6 +17,8 @@ __all__ = ["PushReport", "push_channel"]
 
 SHADOW_ROWS = 5_000  # noted in one statement
 SHADOW_ROUNDS = 100
+# Rows come and go by the ten thousand and hold no cycles: looking for some costs a tenth of it all.
+COLLECT_AFTER = 100_000
 
 
 def push_channel(ctx: HubContext, channel_id: str, epoch: int) -> PushReport:
@@ -24,6 +28,8 @@ def push_channel(ctx: HubContext, channel_id: str, epoch: int) -> PushReport:
     Failures of the channel are counted and their rows postponed, never raised. Raises Superseded
     when another drain has taken over, and PostgresUnavailable.
     """
+    if gc.get_threshold()[0] < COLLECT_AFTER:
+        gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
     channel = ctx.hub.channels[channel_id]
     tally = Tally(channel_id)
     if channel.mode in {Mode.SHADOW, Mode.CANARY}:
@@ -97,3 +103,4 @@ def _note(
         attempts.store_answers(connection, answers, sent, giving_up)
         outbox.settle_read(connection, [row for row in rows if row.place not in noted])
     tally.add("shadow", len(writes))
+    push_log.noted(ctx, channel.id, [write.row for write in writes])

@@ -13,6 +13,7 @@ from inventory_pipeline.core.errors import (
 )
 from inventory_pipeline.core.outbox import PlannedWrite, must_be_verified
 from inventory_pipeline.core.ports import Completion, Write
+from inventory_pipeline.flow import push_log
 from inventory_pipeline.flow.push_calls import (
     Batch,
     Called,
@@ -30,6 +31,7 @@ from inventory_pipeline.memory.attempts import Answer, GivingUp, Sent
 from inventory_pipeline.memory.postgres import Connection
 
 MOST_TRIES = 3  # of a batch whose outcome is unknown, with the same key; then it is read
+Judged = tuple[Called, list[Answer]]
 _COUNTED = frozenset({"accepted", "stale", "busy", "refused", "unknown"})
 _NO_FAILURE = frozenset({"acked", "accepted", "stale", "split"})
 
@@ -49,18 +51,37 @@ class Answers:
         self.smaller: deque[list[PlannedWrite]] = deque()
 
     def store(self, called: Sequence[Called], unsent: Sequence[Batch] = ()) -> None:
-        """Stores these answers in one transaction; of what was not sent nothing is left."""
+        """Judges these answers, stores them and counts them."""
+        judged = self.judge(called)
+        self.keep(judged, unsent)
+        self.count(judged)
+
+    def judge(self, called: Sequence[Called]) -> list[Judged]:
+        """What became of each write; what has to go again at once is in `smaller`."""
         judged = [(answer, self._judged(answer)) for answer in called]
         if self._circuit.breaker.is_open:
             judged = [(answer, _not_to_blame(answer, answers)) for answer, answers in judged]
+        return judged
+
+    def keep(self, judged: Sequence[Judged], unsent: Sequence[Batch] = ()) -> None:
+        """Stores these answers in one transaction; of what was not sent nothing is left.
+
+        May run beside the lane's thread: it changes nothing but the memory. An answer that a crash
+        of the server's machine loses was never stored: its batch is as unanswered as before.
+        """
         with self._lane.ctx.pg.connection() as connection:
             sync.check_epoch(connection, self._lane.epoch)
             join_by_index(connection)
+            connection.execute("SET LOCAL synchronous_commit TO off")
             ended = [a.batch.key for a, answers in judged if self._store(connection, a, answers)]
             ended += [batch.key for batch in unsent]
             intents.end(connection, self._channel.id, ended)
+
+    def count(self, judged: Sequence[Judged]) -> None:
+        """Tallies what was stored."""
         for answer, answers in judged:
             self._count(answer, answers)
+        push_log.answered(self._lane.ctx, self._channel.id, judged)
 
     def _judged(self, called: Called) -> list[Answer]:
         error = called.error
@@ -169,7 +190,7 @@ class Answers:
             base_sent_at=min(batch.base_sent_at, called.sent_at),
             verify_at=verify_at,
             adds=adds,
-            calm_after=None if adds else batch.base_sent_at - self._channel.skew,
+            calm_after=batch.base_sent_at - self._channel.skew,
         )
 
     def _count(self, called: Called, answers: Sequence[Answer]) -> None:

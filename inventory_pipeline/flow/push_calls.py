@@ -1,8 +1,10 @@
 """One call to a channel, and what its answer means for each listing. Nothing is stored here."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from threading import Lock
 from time import perf_counter
 
 from inventory_pipeline.core.errors import (
@@ -24,6 +26,8 @@ FIRST_RETRY = timedelta(seconds=1)
 LAST_RETRY = timedelta(minutes=5)
 
 Place = tuple[str, str]  # bucket, external id
+
+_turns: dict[str, Lock] = {}  # by system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,23 +72,59 @@ class Called:
 
 def call(connector: Connector, batch: Batch, clock: Clock) -> Called:
     """Sends the batch. Whatever the other side does is in the answer; nothing of it is raised."""
-    began, sent_at = perf_counter(), clock()
-    error: SystemFailure | None = None
-    outcomes: Sequence[WriteOutcome] = ()
-    try:
-        outcomes = connector.write_levels(batch.level_writes(), key=batch.key)
-    except (ChannelError, SourceError) as raised:
-        error = raised
-    return Called(
-        batch=batch,
-        outcomes={
-            (outcome.write.listing.bucket, outcome.write.listing.external_id): outcome
-            for outcome in outcomes
-        },
-        error=error,
-        sent_at=sent_at,
-        answered_at=clock(),
-        seconds=perf_counter() - began,
+    with _turn(connector):
+        began, sent_at = perf_counter(), clock()
+        error: SystemFailure | None = None
+        outcomes: Sequence[WriteOutcome] = ()
+        try:
+            outcomes = _written(connector, batch)
+        except (ChannelError, SourceError) as raised:
+            error = raised
+        return Called(
+            batch=batch,
+            outcomes={
+                (outcome.write.listing.bucket, outcome.write.listing.external_id): outcome
+                for outcome in outcomes
+            },
+            error=error,
+            sent_at=sent_at,
+            answered_at=clock(),
+            seconds=perf_counter() - began,
+        )
+
+
+def _turn(connector: Connector) -> AbstractContextManager[object]:
+    """Where a system takes one write at a time, the others wait here, of whichever channel. Only
+    one process drains, so that a lock within it is enough.
+    """
+    if not connector.capabilities.one_write_at_a_time:
+        return nullcontext()
+    return _turns.setdefault(connector.system, Lock())
+
+
+def _written(connector: Connector, batch: Batch) -> list[WriteOutcome]:
+    """What the channel answers; a zero that it takes from nobody is refused here, so that it
+    neither costs a call nor spoils a batch.
+    """
+    writes = batch.level_writes()
+    if connector.capabilities.takes_zero:
+        return connector.write_levels(writes, key=batch.key)
+    fit = [write for write in writes if write.quantity_milli > 0]
+    refused = [
+        WriteOutcome(write=write, error=_no_zero(connector.system, write))
+        for write in writes
+        if write.quantity_milli <= 0
+    ]
+    return refused + (connector.write_levels(fit, key=batch.key) if fit else [])
+
+
+def _no_zero(system: str, write: LevelWrite) -> ChannelRefused:
+    return ChannelRefused(
+        "it takes no quantity of zero, so it may still offer what is gone",
+        system=system,
+        call="write_levels",
+        item=write.listing.external_id,
+        hint="end the listing there, or turn on what lets it stay without stock.",
     )
 
 

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 from inventory_pipeline.core.outbox import PlannedWrite, revision_allowed
-from inventory_pipeline.flow.context import is_outdated
 from inventory_pipeline.flow.push_lane import Lane
-from inventory_pipeline.memory import attempts, outbox, sync
+from inventory_pipeline.memory import attempts, outbox, versions
 from inventory_pipeline.memory.postgres import Connection
 
 NOTICED_WITHIN_S = 0.025  # batches that leave faster than that are not asked about one by one
@@ -76,6 +75,6 @@ class Settings:
         """Asked before each batch: a channel that is switched off sends nothing more, and a run
         that another has taken over from neither.
         """
-        superseded = sync.epoch(connection) != self._epoch
-        self.changed = superseded or is_outdated(self._ctx, connection)
+        newest, epoch = versions.newest_and_epoch(connection)
+        self.changed = epoch != self._epoch or newest.supersedes(self._ctx.settings)
         return not self.changed

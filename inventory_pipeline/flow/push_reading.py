@@ -1,7 +1,6 @@
 """Reads what a channel shows, where that is not known, and makes it the rows' base."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from inventory_pipeline.core.errors import ChannelError, SourceError, SystemFailure
@@ -133,14 +132,13 @@ class Reader:
             patience = max(self._channel.skew, self._ctx.hub.systems[self._channel.system].poll)
             with self._ctx.pg.connection() as connection:
                 sync.check_epoch(connection, self._epoch)
-                outbox.postpone(connection, rows, self._lane.now() + patience)
+                outbox.wait_for_orders(connection, rows, self._lane.now() + patience)
             self._tally.add("postponed", len(rows))
 
 
 def _with_reading(row: OutboxRow, level: Level) -> OutboxRow:
     """The row as just read: the reading holds everything that the channel did so far."""
-    return replace(
-        row,
+    return row._replace(
         base_milli=level.available_milli,
         base_sent_at=level.asked_at,
         base_answered_at=level.answered_at,

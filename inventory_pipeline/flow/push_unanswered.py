@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from inventory_pipeline.core.errors import ChannelError, OutcomeUnknown, SourceError
 from inventory_pipeline.core.outbox import PlannedWrite
 from inventory_pipeline.core.ports import Receipting
+from inventory_pipeline.flow import push_log
 from inventory_pipeline.flow.push_calls import Batch, Called, backoff, call
 from inventory_pipeline.memory import intents, looking, sync
 
@@ -85,6 +86,7 @@ class Unanswered:
                 mode=self._channel.mode,
                 sent_at=intent.sent_at,
             )
+        push_log.sent(self._ctx, self._channel.id, [batch])
         self._pass.answers.store([call(self._pass.connector, batch, self._ctx.clock)])
 
     def _ask(self, intent: intents.Intent, batch: Batch) -> None:

@@ -6,7 +6,7 @@ differ become objects.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from inventory_pipeline.config.policy import Channel, Tolerances
-from inventory_pipeline.core.errors import SystemFailure
+from inventory_pipeline.core.errors import HubError, SystemFailure
 from inventory_pipeline.core.outbox import OutboxRow
 from inventory_pipeline.core.ports import (
     Connector,
@@ -28,6 +28,7 @@ from inventory_pipeline.core.vocabulary import Mode
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.flow.heal import heal
 from inventory_pipeline.flow.land import CHANGES
+from inventory_pipeline.flow.modes import parsed
 from inventory_pipeline.flow.reconcile_causes import Differing, explain
 from inventory_pipeline.flow.reconcile_compare import (
     Difference,
@@ -36,7 +37,8 @@ from inventory_pipeline.flow.reconcile_compare import (
     compare,
     differences,
 )
-from inventory_pipeline.memory import ledger, outbox, sightings, variances
+from inventory_pipeline.flow.reconcile_reading import all_levels
+from inventory_pipeline.memory import ledger, outbox, sightings, variances, versions
 from inventory_pipeline.memory.showing import showing
 from inventory_pipeline.memory.variances import Recorded, Variance
 
@@ -48,6 +50,7 @@ LONGEST_PAUSE = timedelta(seconds=5)
 # Where more differ, reading the whole channel again costs less than asking for each of them.
 ASKED_ONE_BY_ONE = 20_000
 REFRESHED_AT_ONCE = 50_000
+ASKED_WHETHER_STOPPED_S = 1.0
 
 Place = tuple[str, str]
 
@@ -66,6 +69,10 @@ class ReconcileReport:
     closed: int = 0
 
 
+class SwitchedOff(HubError):
+    """A person switched the channel off while it was compared."""
+
+
 def reconcile_channel(
     ctx: HubContext, channel_id: str, *, full: bool = True, watch: Watcher = unwatched
 ) -> ReconcileReport:
@@ -73,17 +80,17 @@ def reconcile_channel(
 
     `full` reads all that the channel lists; otherwise what was touched since it was last seen, and
     the listings not seen for longest: within a day all of them. Raises SourceError or ChannelError
-    when the channel cannot be read: what was known before stays.
+    when the channel cannot be read: what was known before stays, as it does where a person switches
+    the channel off meanwhile.
     """
     channel = ctx.hub.channels[channel_id]
     connector = ctx.connectors[channel.system]
     off = channel.mode is Mode.OFF or channel_id in ctx.stopped
     if off or not connector.capabilities.levels:
-        return ReconcileReport(
-            comparison="channel", channel=channel_id, compared=0, reread=0, variances=(),
-            skipped=f"{channel_id} is off" if off
-            else f"{channel.system} cannot be asked what it shows",
-        )  # fmt: skip
+        return _skipped(
+            channel_id,
+            f"{channel_id} is off" if off else f"{channel.system} cannot be asked what it shows",
+        )
     started = ctx.clock()
     with ctx.pg.connection() as connection:
         number = variances.start(
@@ -93,9 +100,11 @@ def reconcile_channel(
     comparison = _Comparison(ctx, channel, connector, watch)
     try:
         found = comparison.run(full=full)
-    except SystemFailure as error:
+    except (SystemFailure, SwitchedOff) as error:
         with ctx.pg.connection() as connection:
             variances.fail(connection, number, str(error))
+        if isinstance(error, SwitchedOff):
+            return _skipped(channel_id, str(error))
         raise
     with ctx.pg.connection() as connection:
         recorded = variances.record(
@@ -108,6 +117,12 @@ def reconcile_channel(
             variances=len(found), reread=comparison.reread,
         )  # fmt: skip
     return _report(channel_id, comparison, found, recorded)
+
+
+def _skipped(channel: str, why: str) -> ReconcileReport:
+    return ReconcileReport(
+        comparison="channel", channel=channel, compared=0, reread=0, variances=(), skipped=why
+    )
 
 
 def _report(
@@ -134,6 +149,7 @@ class _Comparison:
         self.places: list[Place] = []
         self.compared = 0
         self.reread = 0
+        self._asked = time.monotonic()
 
     def run(self, *, full: bool) -> list[Variance]:
         wanted = None if full else self._chosen()
@@ -145,6 +161,7 @@ class _Comparison:
         self.compared = max(expected.num_rows, shown.num_rows)
         first = differences(found, shown, self.buckets)
         differing = self._read_again(first)
+        self._require_wanted()
         self._confirm(expected, shown, {difference.place for difference in first})
         self.watch(Progress(step=f"naming causes of {self.channel.id}", total=len(differing)))
         return explain(self.ctx, self.channel, self.connector, differing)
@@ -163,7 +180,34 @@ class _Comparison:
         readings = Readings(
             self.channel, lambda done: self.watch(Progress(step=step, done=done, total=total))
         )
-        return readings.read(self.connector.read_levels(listings))
+        if listings is not None:
+            levels = self.connector.read_levels(listings)
+        else:
+            levels = all_levels(self.connector, pause=self._wait, looked=self._look)
+        return readings.read(self._while_wanted(levels))
+
+    def _while_wanted(self, levels: Iterable[Level]) -> Iterator[Level]:
+        """The levels, until a person switches the channel off."""
+        for level in levels:
+            self._look()
+            yield level
+
+    def _wait(self, seconds: float) -> None:
+        time.sleep(seconds)
+        self._look()
+
+    def _look(self) -> None:
+        """Asks now and then whether the channel is still wanted."""
+        if time.monotonic() - self._asked >= ASKED_WHETHER_STOPPED_S:
+            self._require_wanted()
+
+    def _require_wanted(self) -> None:
+        """Raises SwitchedOff where the channel is off by now; the context knows what was before."""
+        with self.ctx.pg.connection() as connection:
+            modes = parsed(versions.newest(connection).overrides)
+        self._asked = time.monotonic()
+        if modes.get(self.channel.id) is Mode.OFF:
+            raise SwitchedOff(f"{self.channel.id} was switched off while it was compared")
 
     def _expected(self, places: Sequence[Place] | None) -> pa.Table:
         with self.ctx.pg.connection() as connection:
@@ -184,6 +228,7 @@ class _Comparison:
             if not moved:
                 break
             self._pause()
+            self._require_wanted()
             self.reread += len(moved)
             fresh = self._read_some([rows[place].listing for place in moved])
             levels.update({place: fresh.get(place) for place in moved})
@@ -205,7 +250,7 @@ class _Comparison:
 
     def _read_some(self, listings: Sequence[ListingRef]) -> dict[Place, Level]:
         if len(listings) <= ASKED_ONE_BY_ONE:
-            levels: Iterable[Level] = self.connector.read_levels(listings)
+            levels = self._while_wanted(self.connector.read_levels(listings))
             return {_place(level.listing): level for level in levels}
         shown = self._read(None)
         return {

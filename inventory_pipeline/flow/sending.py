@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
+from typing import Any
 
 from inventory_pipeline.config.policy import Channel
 from inventory_pipeline.core.outbox import (
@@ -20,9 +21,9 @@ from inventory_pipeline.core.outbox import (
     plan_writes,
 )
 from inventory_pipeline.core.ports import Basis, Connector
-from inventory_pipeline.flow import guard
+from inventory_pipeline.flow import guard, push_log
 from inventory_pipeline.flow.context import HubContext
-from inventory_pipeline.flow.push_answers import Answers
+from inventory_pipeline.flow.push_answers import Answers, Judged
 from inventory_pipeline.flow.push_calls import Batch, Called, Place, call, stops_others
 from inventory_pipeline.flow.push_circuit import Circuit
 from inventory_pipeline.flow.push_lane import Lane
@@ -40,6 +41,8 @@ MOST_ROWS = 20_000
 # So many batches are stored ahead of the one under way that they last for about so long.
 AHEAD_S = 0.05
 MOST_AHEAD = 8
+STORING = 2  # groups of answers that are stored at once, while the lane goes on
+MOST_STORING = 3
 SOONEST = timedelta(milliseconds=200)
 
 
@@ -76,11 +79,13 @@ class Pass:
         self.settings = Settings(self.lane)
         self.plan: deque[PlannedWrite] = deque()
         self.calls: dict[Future[Called | None], Batch] = {}
+        self.storing: dict[Future[None], tuple[list[Judged], list[Batch]]] = {}
         self.halted = False
         self.under_way: set[Place] = set()
         self.call_s = 0.0
         self.rows = self._first_rows()
         self.pool: ThreadPoolExecutor | None = None
+        self.memory: ThreadPoolExecutor | None = None
 
     def run(self) -> None:
         """Works until nothing is due, nothing more can be done, or PASS is over."""
@@ -90,29 +95,34 @@ class Pass:
         ends = self._now() + PASS
         try:
             for _ in range(MAX_ROUNDS):
-                began = self._now()
-                if self.answers.smaller:
-                    self._send(until=began + PLAN)
-                elif self._look():
-                    looked = self._now()
-                    # A look that takes long is worth using for longer.
-                    self._send(until=looked + max(PLAN, 3 * (looked - began)))
-                    self._next_rows(self._now() - looked)
-                elif self.calls:
-                    self._collect()
-                else:
-                    break
-                if self._stopped() or self._now() >= ends:
+                if not self._round() or self._stopped() or self._now() >= ends:
                     break
             self.plan.clear()
-            while self.calls:
+            while self.calls or self.storing:
                 self._collect()
         finally:
-            if self.pool is not None:
-                self.pool.shutdown(wait=True)
+            for pool in (self.pool, self.memory):
+                if pool is not None:
+                    pool.shutdown(wait=True)
             self.circuit.store()
         if self.circuit.breaker.is_open:
             self.tally.breaker = self.circuit.breaker.why
+
+    def _round(self) -> bool:
+        """Sends what goes again, else what a look finds, else waits; whether anything was left."""
+        began = self._now()
+        if self.answers.smaller:
+            self._send(until=began + PLAN)
+        elif self._look():
+            looked = self._now()
+            # A look that takes long is worth using for longer.
+            self._send(until=looked + max(PLAN, 3 * (looked - began)))
+            self._next_rows(self._now() - looked)
+        elif self.calls or self.storing:
+            self._collect()
+        else:
+            return False
+        return True
 
     def probe(self) -> bool:
         """With an open breaker: whether one small reading is answered, so that a write may try."""
@@ -200,7 +210,8 @@ class Pass:
         until: dict[datetime, list[OutboxRow]] = {}
         for row in rows:
             calm = (row.last_own_at or now) + self.channel.skew
-            until.setdefault(max(calm, now + SOONEST), []).append(row)
+            waits = must_wait(row, now=now, skew=self.channel.skew)
+            until.setdefault(max(waits or calm, now + SOONEST), []).append(row)
         with self.ctx.pg.connection() as connection:
             sync.check_epoch(connection, self.epoch)
             for at, some in until.items():
@@ -246,7 +257,9 @@ class Pass:
                 break
             groups.append(group)
         groups = [group for group in self._freshened(groups) if group]
-        for batch in self._stored(groups) if groups else ():
+        batches = self._stored(groups) if groups else []
+        push_log.sent(self.ctx, self.channel.id, batches)
+        for batch in batches:
             self._start(batch)
 
     def _take(self) -> list[PlannedWrite]:
@@ -350,14 +363,16 @@ class Pass:
         return called
 
     def _collect(self) -> None:
-        """Waits for an answer and stores all that are there."""
-        done, _ = wait(self.calls, return_when=FIRST_COMPLETED)
+        """Waits for an answer, or until some are stored."""
+        pending: list[Future[Any]] = [*self.calls, *self.storing]
+        done, _ = wait(pending, return_when=FIRST_COMPLETED)
+        for future in [future for future in self.storing if future in done]:
+            self._stored_now(future)
         called: list[Called] = []
         unsent: list[Batch] = []
-        for future in [future for future in self.calls if future in done]:
-            batch = self.calls.pop(future)
-            self.under_way -= batch.places
-            answer = future.result()
+        for answered in [future for future in self.calls if future in done]:
+            batch = self.calls.pop(answered)
+            answer = answered.result()
             if answer is None:
                 unsent.append(batch)
             else:
@@ -365,9 +380,32 @@ class Pass:
                 self.call_s = (
                     0.8 * self.call_s + 0.2 * answer.seconds if self.call_s else answer.seconds
                 )
-        self.answers.store(called, unsent)
+        if called or unsent:
+            self._keep(called, unsent)
         if not self.calls:
             self.halted = False
+
+    def _keep(self, called: Sequence[Called], unsent: Sequence[Batch]) -> None:
+        """Answers are stored beside the lane's thread, which goes on; its listings are under way
+        until then. What is no plain success is stored before anything else happens.
+        """
+        if self.memory is None:
+            self.memory = ThreadPoolExecutor(STORING, thread_name_prefix=f"store-{self.channel.id}")
+        judged = self.answers.judge(called)
+        batches = [*(answer.batch for answer in called), *unsent]
+        future = self.memory.submit(self.answers.keep, judged, unsent)
+        self.storing[future] = (judged, batches)
+        plain = not unsent and all(a.outcome == "acked" for _, some in judged for a in some)
+        while self.storing and not (plain and len(self.storing) <= MOST_STORING):
+            self._stored_now(next(iter(self.storing)))
+
+    def _stored_now(self, future: Future[None]) -> None:
+        """Waits until these are stored, and counts them."""
+        judged, batches = self.storing.pop(future)
+        future.result()
+        for batch in batches:
+            self.under_way -= batch.places
+        self.answers.count(judged)
 
     def _stopped(self) -> bool:
         return self.circuit.waits or self.settings.changed

@@ -62,7 +62,7 @@ class GivingUp:
 _LOG = (
     "INSERT INTO hub.attempts (key, channel, bucket, external_id, sku, epoch, quantity_milli,"
     " compare_milli, desired_offset, policy_version, mode, occurred_at, received_at, computed_at,"
-    " sent_at, answered_at, outcome, error) "
+    " sent_at, answered_at, outcome, error, caused_by) "
 )
 _AGAIN = (
     " ON CONFLICT (channel, bucket, external_id, key) DO UPDATE SET epoch = excluded.epoch,"
@@ -72,6 +72,7 @@ _AGAIN = (
 _TIMES = (
     "CASE WHEN o.desired_offset = a.desired_offset THEN o.occurred_at END AS occurred_at,"
     " CASE WHEN o.desired_offset = a.desired_offset THEN o.received_at END AS received_at,"
+    " CASE WHEN o.desired_offset = a.desired_offset THEN o.caused_by END AS caused_by,"
     " CASE WHEN o.desired_offset = a.desired_offset THEN o.computed_at"
     " ELSE least(o.computed_at, %(sent_at)s::timestamptz) END AS computed_at"
 )
@@ -107,7 +108,7 @@ WITH a AS MATERIALIZED (
 {_LOG}
 SELECT %(key)s::text, %(channel)s, bucket, external_id, sku, %(epoch)s, quantity, compare,
     desired_offset, policy_version, %(mode)s, occurred_at, received_at, computed_at,
-    %(sent_at)s::timestamptz, %(answered_at)s::timestamptz, %(outcome)s, NULL FROM moved
+    %(sent_at)s::timestamptz, %(answered_at)s::timestamptz, %(outcome)s, NULL, caused_by FROM moved
 {_AGAIN}
 """
 
@@ -150,7 +151,7 @@ WITH a AS MATERIALIZED (
 {_LOG}
 SELECT %(key)s::text, %(channel)s, bucket, external_id, sku, %(epoch)s, quantity, compare,
     desired_offset, policy_version, %(mode)s, occurred_at, received_at, computed_at,
-    %(sent_at)s::timestamptz, %(answered_at)s::timestamptz, outcome, error FROM judged
+    %(sent_at)s::timestamptz, %(answered_at)s::timestamptz, outcome, error, caused_by FROM judged
 {_AGAIN}
 """
 

@@ -22,6 +22,7 @@ _TEXTS = (
     "system", "event_id", "type", "item", "sku", "external_location", "location",
     "external_to_location", "to_location", "reference", "order_id", "line_id", "reservation_id",
     "channel", "disposition", "reason", "source", "position", "raw",
+    "delivery",
 )  # fmt: skip
 _TIMES = ("occurred_at", "received_at", "expires_at", "expected_at")
 _GETTERS = {name: attrgetter(name) for name in (*_TEXTS, *_TIMES, "quantity_milli", "content_hash")}

@@ -7,6 +7,7 @@ from datetime import datetime
 from psycopg.types.json import Jsonb
 
 from inventory_pipeline.core.ports import Delivery, Verified
+from inventory_pipeline.memory.correlation import delivery_name
 from inventory_pipeline.memory.postgres import Connection
 
 INBOX_NOTIFICATION = "hub_inbox"
@@ -18,6 +19,14 @@ class InboxRow:
     system: str
     topic: str
     delivery: Delivery
+    delivery_id: str = ""
+
+    @property
+    def name(self) -> str:
+        """What its correlation id calls it."""
+        return delivery_name(
+            Verified(topic=self.topic, delivery_id=self.delivery_id), self.delivery
+        )
 
 
 def put(connection: Connection, system: str, verified: Verified, delivery: Delivery) -> None:
@@ -54,7 +63,8 @@ def take(connection: Connection, limit: int) -> list[InboxRow]:
     over.
     """
     rows = connection.execute(
-        "SELECT inbox_id, system, topic, headers, body, received_at, url FROM hub.inbox"
+        "SELECT inbox_id, system, topic, headers, body, received_at, url, delivery_id"
+        " FROM hub.inbox"
         " WHERE done_at IS NULL ORDER BY inbox_id LIMIT %s FOR UPDATE SKIP LOCKED",
         (limit,),
     )
@@ -64,8 +74,9 @@ def take(connection: Connection, limit: int) -> list[InboxRow]:
             system=system,
             topic=topic,
             delivery=Delivery(headers=headers, body=bytes(body), received_at=received_at, url=url),
+            delivery_id=delivery_id,
         )
-        for inbox_id, system, topic, headers, body, received_at, url in rows
+        for inbox_id, system, topic, headers, body, received_at, url, delivery_id in rows
     ]
 
 

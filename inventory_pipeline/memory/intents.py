@@ -223,10 +223,10 @@ def abandon(connection: Connection, *, epoch: int, at: datetime) -> int:
         "  RETURNING o.*, p.key, p.epoch, p.mode, p.sent_at, p.quantity, p.compared_to)"
         " INSERT INTO hub.attempts (key, channel, bucket, external_id, sku, epoch,"
         "  quantity_milli, compare_milli, desired_offset, policy_version, mode, occurred_at,"
-        "  received_at, computed_at, sent_at, answered_at, outcome, error)"
+        "  received_at, computed_at, sent_at, answered_at, outcome, error, caused_by)"
         " SELECT key, channel, bucket, external_id, sku, epoch, quantity, compared_to,"
         "  desired_offset, policy_version, mode, occurred_at, received_at,"
-        "  least(computed_at, sent_at), sent_at, %(at)s, 'unknown', %(why)s FROM marked"
+        "  least(computed_at, sent_at), sent_at, %(at)s, 'unknown', %(why)s, caused_by FROM marked"
         " ON CONFLICT (channel, bucket, external_id, key) DO UPDATE SET"
         "  answered_at = excluded.answered_at, outcome = 'unknown', error = excluded.error",
         values,

@@ -10,21 +10,28 @@ from typing import Any
 from inventory_pipeline.config.policy import Channel
 from inventory_pipeline.core.outbox import ONE_IN, OutboxRow
 from inventory_pipeline.core.ports import Capabilities, ListingRef
-from inventory_pipeline.core.vocabulary import EventType, MovesAt
+from inventory_pipeline.memory.arrays import moments, numbers, texts
 from inventory_pipeline.memory.postgres import Connection
+from inventory_pipeline.memory.showing import takes_and_gives
 
-_MOVES = {
-    MovesAt.ORDER: (EventType.ORDER_PLACED, EventType.ORDER_ADJUSTED),
-    MovesAt.PAYMENT: (EventType.ORDER_PLACED, EventType.ORDER_ADJUSTED),
-    MovesAt.FULFILMENT: (EventType.ORDER_FULFILLED,),
-    MovesAt.NONE: (),
-}
-
+_NOTHING: tuple[int, bool, datetime | None] = (0, False, None)
 _AGE = "coalesce(waiting_since, computed_at)"
 _DUE = (
     "AND look AND dead_at IS NULL AND open_key IS NULL"
     " AND (look_after IS NULL OR look_after <= %(now)s::timestamptz)"
 )
+
+# Where the newest own event of a sku (`own_at`) is older than a listing's base there is nothing to
+# add up, and no look into the ledger.
+_LOOK = """
+SELECT bucket, bucket_external, external_id, sku, desired_milli, desired_offset, policy_version,
+       computed_at, occurred_at, received_at, base_milli, base_sent_at, base_answered_at, attempts,
+       looks, unread OR coalesce(verify_at <= %(now)s::timestamptz, false), listed, base_kind,
+       bases, falling_milli, waiting_since, failing_since, caused_by, raise_after,
+       units_milli,
+       base_sent_at IS NOT NULL AND coalesce(own_at >= base_sent_at - %(skew)s::interval, true)
+FROM hub.outbox WHERE channel = %(channel)s {only} ORDER BY {order} LIMIT %(limit)s
+"""
 
 # Each candidate is looked up in the ledger's index by its sku; entries of whole orders (a cancel
 # without a line has no sku) by their time and then by their order.
@@ -33,6 +40,10 @@ _DUE = (
 # interval may or may not be in it. An own event without a quantity can't be added up: uncertain as
 # well.
 _OWN = """
+WITH candidates AS MATERIALIZED (
+    SELECT * FROM unnest(%(own_buckets)s::text[], %(own_ids)s::text[], %(own_skus)s::text[],
+        %(own_units)s::bigint[], %(own_sent)s::timestamptz[], %(own_answered)s::timestamptz[])
+        AS c (bucket, external_id, sku, units_milli, base_sent_at, base_answered_at)
 ), own_events AS (
     SELECT o.bucket, o.external_id, l.type, l.quantity_milli, l.occurred_at
     FROM candidates o CROSS JOIN LATERAL (
@@ -47,7 +58,7 @@ _OWN = """
     ) l
     WHERE l.item = o.external_id OR NOT EXISTS (
         SELECT 1 FROM hub.outbox other
-        WHERE other.channel = o.channel AND other.bucket = ANY(%(buckets)s)
+        WHERE other.channel = %(channel)s AND other.bucket = ANY(%(buckets)s)
           AND other.external_id = l.item)
     UNION ALL
     SELECT DISTINCT o.bucket, o.external_id, l.type, NULL::bigint, l.occurred_at
@@ -60,41 +71,20 @@ _OWN = """
       AND (l.channel = %(channel)s OR l.channel IS NULL)
       AND l.ledger_offset <= (SELECT ledger_offset FROM hub.sync_cursor)
       AND l.type = ANY(%(types)s)
-), own AS (
-    SELECT e.bucket, e.external_id,
-           sum(CASE WHEN e.occurred_at <= o.base_answered_at + %(skew)s THEN 0
-                    WHEN e.type = ANY(%(takes)s) THEN -e.quantity_milli
-                    ELSE e.quantity_milli END * 1000 / o.units_milli) AS own_milli,
-           bool_or(e.occurred_at <= o.base_answered_at + %(skew)s OR e.quantity_milli IS NULL
-                   -- Listed in several buckets: which of them it was sold from is not known.
-                   OR EXISTS (SELECT 1 FROM hub.outbox x
-                      WHERE x.channel = %(channel)s AND x.bucket = ANY(%(buckets)s)
-                        AND x.bucket <> o.bucket AND x.external_id = o.external_id AND x.listed)
-           ) AS uncertain,
-           max(e.occurred_at) AS last_own_at
-    FROM own_events e JOIN candidates o USING (bucket, external_id)
-    GROUP BY e.bucket, e.external_id
-"""
-_LOOK = """
-WITH candidates AS MATERIALIZED (
-    SELECT * FROM hub.outbox WHERE channel = %(channel)s {only} ORDER BY {order} LIMIT %(limit)s
-{own}
 )
-SELECT c.bucket, c.bucket_external, c.external_id, c.sku, c.desired_milli, c.desired_offset,
-       c.policy_version, c.computed_at, c.occurred_at, c.received_at, c.base_milli, c.base_sent_at,
-       c.base_answered_at, {own_columns}, c.attempts, c.looks,
-       c.unread OR coalesce(c.verify_at <= %(now)s::timestamptz, false), c.listed, c.base_kind,
-       c.bases, c.falling_milli, c.waiting_since, c.failing_since
-FROM candidates c {join}
-ORDER BY {order}, c.bucket, c.external_id
+SELECT e.bucket, e.external_id,
+       sum(CASE WHEN e.occurred_at <= o.base_answered_at + %(skew)s THEN 0
+                WHEN e.type = ANY(%(takes)s) THEN -e.quantity_milli
+                ELSE e.quantity_milli END * 1000 / o.units_milli)::bigint,
+       bool_or(e.occurred_at <= o.base_answered_at + %(skew)s OR e.quantity_milli IS NULL
+               -- Listed in several buckets: which of them it was sold from is not known.
+               OR EXISTS (SELECT 1 FROM hub.outbox x
+                  WHERE x.channel = %(channel)s AND x.bucket = ANY(%(buckets)s)
+                    AND x.bucket <> o.bucket AND x.external_id = o.external_id AND x.listed)),
+       max(e.occurred_at)
+FROM own_events e JOIN candidates o USING (bucket, external_id)
+GROUP BY e.bucket, e.external_id
 """
-_WITH_OWN = {
-    "own": _OWN,
-    "own_columns": "coalesce(own.own_milli, 0)::bigint, coalesce(own.uncertain, false),"
-    " own.last_own_at",
-    "join": "LEFT JOIN own USING (bucket, external_id)",
-}
-_WITHOUT_OWN = {"own": "", "own_columns": "0, false, NULL::timestamptz", "join": ""}
 _BY_RISK = f"risk, {_AGE}"
 
 
@@ -185,30 +175,44 @@ def _rows(
     only: str,
     order: str,
 ) -> list[OutboxRow]:
-    gives = [EventType.ORDER_CANCELLED] if "cancel" in capabilities.restores_on else []
-    takes = _MOVES[capabilities.moves_at]
-    own = _WITH_OWN if takes or gives else _WITHOUT_OWN
-    rows = connection.execute(
-        _LOOK.format(only=only, order=order, **own),
+    found = connection.execute(
+        _LOOK.format(only=only, order=order),
+        {"channel": channel.id, "skew": channel.skew, **parameters},
+    ).fetchall()
+    own = _own(connection, channel, capabilities, [row for row in found if row[-1]])
+    return [_row(channel.id, row, own.get((row[0], row[2]), _NOTHING)) for row in found]
+
+
+def _own(
+    connection: Connection,
+    channel: Channel,
+    capabilities: Capabilities,
+    found: Sequence[tuple[Any, ...]],
+) -> dict[tuple[str, str], tuple[int, bool, datetime | None]]:
+    """What the channel did itself to each of these since its base: how much, whether that is
+    uncertain, and when last.
+    """
+    takes, gives = takes_and_gives(capabilities)
+    if not found or not (takes or gives):
+        return {}
+    sums = connection.execute(
+        _OWN,
         {
             "channel": channel.id, "system": channel.system, "skew": channel.skew,
-            "takes": [str(t) for t in takes], "types": [str(t) for t in (*takes, *gives)],
+            "takes": takes, "types": [*takes, *gives],
             "buckets": [bucket.id for bucket in channel.buckets],
-            **parameters,
+            "own_buckets": texts([row[0] for row in found]),
+            "own_ids": texts([row[2] for row in found]),
+            "own_skus": texts([row[3] for row in found]),
+            "own_units": numbers([row[-2] for row in found]),
+            "own_sent": moments([row[11] for row in found]),
+            "own_answered": moments([row[12] for row in found]),
         },
     )  # fmt: skip
-    name = channel.id
-    return [_row(name, row) for row in rows.fetchall()]
+    return {(row[0], row[1]): (row[2] or 0, bool(row[3]), row[4]) for row in sums}
 
 
-def _row(channel: str, row: tuple[Any, ...]) -> OutboxRow:
-    return OutboxRow(
-        channel=channel,
-        listing=ListingRef(bucket=row[0], bucket_external=row[1], external_id=row[2]),
-        sku=row[3], desired_milli=row[4], desired_offset=row[5], policy_version=row[6],
-        computed_at=row[7], occurred_at=row[8], received_at=row[9], base_milli=row[10],
-        base_sent_at=row[11], base_answered_at=row[12], own_milli=row[13], uncertain=row[14],
-        last_own_at=row[15], attempts=row[16], looks=row[17], unread=row[18], listed=row[19],
-        base_kind=row[20], bases=row[21], falling_milli=row[22], waiting_since=row[23],
-        failing_since=row[24],
-    )  # fmt: skip
+def _row(channel: str, row: tuple[Any, ...], own: tuple[int, bool, datetime | None]) -> OutboxRow:
+    """`row` has the columns of _LOOK: first the listing's, then OutboxRow's in their order."""
+    listing = ListingRef(bucket=row[0], bucket_external=row[1], external_id=row[2])
+    return OutboxRow._make((channel, listing, *row[3:13], *own, *row[13:24], True))

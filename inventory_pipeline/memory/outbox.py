@@ -18,27 +18,33 @@ __all__ = [
     "DeadRow", "channels_due", "dead_rows", "drop_dead", "look_at_own_events", "next_look",
     "not_listed", "postpone", "reading_failed", "repush", "revive", "revive_since", "rows_at",
     "rows_of_sku", "rows_to_look_at", "settle", "settle_read", "start_sending", "store_desired",
-    "store_readings",
+    "store_readings", "wait_for_orders",
 ]  # fmt: skip
 
 _PENDING = (
     "channel", "bucket", "external_id", "bucket_external", "sku", "units_milli", "desired_milli",
-    "desired_offset", "occurred_at", "received_at", "listed",
+    "desired_offset", "occurred_at", "received_at", "listed", "caused_by",
 )  # fmt: skip
 
 # A newer desired value replaces an older one that was not sent; an older one never a newer. The
 # same value again, as after a rebuild, is no news: the row stays as it is.
 _UPSERT = f"""
-INSERT INTO hub.outbox AS o ({", ".join(_PENDING)}, policy_version, mapping_version, computed_at)
-SELECT {", ".join(_PENDING)}, %(policy_version)s, %(mapping_version)s, %(computed_at)s
-FROM pg_temp.pending
+INSERT INTO hub.outbox AS o
+    ({", ".join(_PENDING)}, policy_version, mapping_version, computed_at, own_at)
+SELECT {", ".join(_PENDING)}, %(policy_version)s, %(mapping_version)s, %(computed_at)s,
+    CASE WHEN NOT EXISTS (SELECT 1 FROM hub.outbox k WHERE k.channel = p.channel
+            AND k.bucket = p.bucket AND k.external_id = p.external_id AND k.sku = p.sku)
+        THEN coalesce((SELECT max(l.occurred_at) FROM hub.ledger l WHERE l.sku = p.sku), 'epoch')
+    END
+FROM pg_temp.pending p
 ON CONFLICT (channel, bucket, external_id) DO UPDATE SET
     bucket_external = excluded.bucket_external, sku = excluded.sku,
     units_milli = excluded.units_milli, desired_milli = excluded.desired_milli,
     desired_offset = excluded.desired_offset, occurred_at = excluded.occurred_at,
-    received_at = excluded.received_at, listed = excluded.listed,
+    received_at = excluded.received_at, listed = excluded.listed, caused_by = excluded.caused_by,
     policy_version = excluded.policy_version, mapping_version = excluded.mapping_version,
     computed_at = excluded.computed_at,
+    own_at = CASE WHEN o.sku = excluded.sku THEN o.own_at ELSE excluded.own_at END,
     -- How fast it falls: what fell before fades by half in an hour.
     falling_milli = greatest(0, o.desired_milli - excluded.desired_milli)
         + (o.falling_milli * power(0.5, least(60, greatest(0, extract(
@@ -64,20 +70,21 @@ def store_desired(
     """Upserts desired values; repeating it is harmless.
 
     `rows` have the keys channel, bucket, external_id, bucket_external, sku, units_milli,
-    desired_milli, ledger_offset, occurred_at, received_at, listed.
+    desired_milli, ledger_offset, occurred_at, received_at, listed; and caused_by, the offset of the
+    entry that moved the number, where one did.
     """
     connection.execute("SET LOCAL client_min_messages TO warning")
     connection.execute(
         "CREATE TEMPORARY TABLE IF NOT EXISTS pending (channel text, bucket text, external_id text,"
         " bucket_external text, sku text, units_milli bigint, desired_milli bigint,"
-        " desired_offset bigint, occurred_at timestamptz, received_at timestamptz, listed boolean)"
+        " desired_offset bigint, occurred_at timestamptz, received_at timestamptz, listed boolean,"
+        " caused_by bigint)"
         " ON COMMIT DELETE ROWS"
     )
     with connection.cursor().copy(f"COPY pg_temp.pending ({', '.join(_PENDING)}) FROM STDIN") as c:
         for row in rows:
-            c.write_row(
-                tuple(row["ledger_offset" if n == "desired_offset" else n] for n in _PENDING)
-            )
+            values = {"caused_by": None, **row, "desired_offset": row["ledger_offset"]}
+            c.write_row(tuple(values[name] for name in _PENDING))
     connection.execute(
         _UPSERT,
         {
@@ -88,6 +95,28 @@ def store_desired(
     )
 
 
+# Entries of a whole order have no sku of their own: those of the order's lines.
+_OWN_EVENTS = """
+WITH own AS (
+    SELECT l.sku, l.system, l.order_id, l.occurred_at, l.received_at FROM hub.ledger l
+    WHERE l.ledger_offset > %s AND l.ledger_offset <= %s AND l.kind = 'event' AND l.system = %s
+      AND l.order_id IS NOT NULL
+), moved AS (
+    SELECT sku, max(occurred_at) AS own_at, min(received_at) AS received_at FROM (
+        SELECT sku, occurred_at, received_at FROM own WHERE sku IS NOT NULL
+        UNION ALL
+        SELECT k.sku, l.occurred_at, l.received_at FROM own l
+        JOIN hub.ledger k ON k.system = l.system AND k.order_id = l.order_id
+        WHERE l.sku IS NULL AND k.sku IS NOT NULL
+    ) every GROUP BY sku
+)
+UPDATE hub.outbox o SET look = true, looks = o.looks + 1, look_after = NULL,
+    own_at = greatest(o.own_at, m.own_at),
+    waiting_since = coalesce(CASE WHEN o.look THEN o.waiting_since END, m.received_at)
+FROM moved m WHERE o.sku = m.sku AND o.channel = ANY(%s)
+"""
+
+
 def look_at_own_events(
     connection: Connection, systems: Mapping[str, Sequence[str]], *, after: int, upto: int
 ) -> None:
@@ -96,16 +125,7 @@ def look_at_own_events(
     `systems` is system → its channels; offsets are ledger offsets, after < o <= upto.
     """
     for system, channels in systems.items():
-        connection.execute(
-            "UPDATE hub.outbox o SET look = true, looks = o.looks + 1, look_after = NULL,"
-            " waiting_since = coalesce(CASE WHEN o.look THEN o.waiting_since END, l.received_at)"
-            " FROM hub.ledger l"
-            " WHERE l.ledger_offset > %s AND l.ledger_offset <= %s AND l.kind = 'event'"
-            " AND l.system = %s AND l.order_id IS NOT NULL AND o.channel = ANY(%s)"
-            " AND (l.sku = o.sku OR l.sku IS NULL AND o.sku IN (SELECT k.sku FROM hub.ledger k"
-            "  WHERE k.system = l.system AND k.order_id = l.order_id))",
-            (after, upto, system, list(channels)),
-        )
+        connection.execute(_OWN_EVENTS, (after, upto, system, list(channels)))
 
 
 # A channel that asked for patience, or whose breaker is open, has nothing to do until then.
@@ -220,6 +240,16 @@ def postpone(
         "look = true, look_after = %(until)s, failure = coalesce(%(why)s, o.failure)",
         until=until,
         why=why,
+    )
+
+
+def wait_for_orders(connection: Connection, rows: Sequence[OutboxRow], until: datetime) -> None:
+    """These show less than they must, and are not raised before `until`, whatever is desired."""
+    _change(
+        connection,
+        rows,
+        "look = true, look_after = %(until)s, raise_after = %(until)s",
+        until=until,
     )
 
 

@@ -51,6 +51,14 @@ def newest(connection: Connection) -> Settings:
     return Settings(policy_version=row[0], mapping_version=row[1], overrides=row[2])
 
 
+def newest_and_epoch(connection: Connection) -> tuple[Settings, int]:
+    """What counts now, and the epoch of the drain that counts (memory/sync.py)."""
+    row = connection.execute(f"SELECT {NEWEST}, s.epoch FROM hub.sync_cursor s").fetchone()
+    assert row is not None
+    settings = Settings(policy_version=row[0], mapping_version=row[1], overrides=row[2])
+    return settings, int(row[3])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Active:
     """The newest hub.yaml and catalog/, as they were activated together or one after the other."""

@@ -20,6 +20,7 @@ from inventory_pipeline.server.actions import actions_router
 from inventory_pipeline.server.api import api_router
 from inventory_pipeline.server.hooks import RETRY_AFTER_S, Limits, Receiver, described
 from inventory_pipeline.server.intake import GroupedInbox
+from inventory_pipeline.server.judging import Judging
 from inventory_pipeline.server.login import login_router
 from inventory_pipeline.server.metrics import metrics_router
 from inventory_pipeline.server.pages import pages_router
@@ -55,7 +56,8 @@ def create_app(
     pg = Postgres(ctx.pg.url, patience_s=patience_s)
     hub_now = current_hub or (lambda: ctx.hub)
     background = Intake(ctx) if intake else None
-    upkeep = Upkeep(pg, hub_now, ctx.clock)
+    judging = Judging()
+    upkeep = Upkeep(pg, hub_now, ctx, judging)
     watch = Watch(ctx)
     group = GroupedInbox(pg, stored=background.arrived if background else lambda: None)
 
@@ -88,6 +90,7 @@ def create_app(
         dagster_url=dagster_url,
         sessions=sessions,
         search=Search(hub_now),
+        judging=judging,
     )
     draw = Renderer(page)
     app.include_router(api_router(pg, hub_now))

@@ -1,4 +1,7 @@
-"""`POST /hooks/{system}`: a webhook is verified, made durable, and only then answered."""
+"""`POST /hooks/{system}`: a webhook is verified, made durable, and only then answered.
+
+`GET` answers those systems that ask whose address it is, where their connector knows what to say.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -10,12 +13,21 @@ import psycopg
 import structlog
 from starlette.responses import JSONResponse, Response
 
-from inventory_pipeline.core.errors import PostgresUnavailable, WebhookRefused
-from inventory_pipeline.core.ports import Clock, Connector, Delivery, Verified
+from inventory_pipeline.core.errors import PostgresUnavailable, SystemFailure, WebhookRefused
+from inventory_pipeline.core.ports import (
+    Answer,
+    Challenged,
+    Clock,
+    Connector,
+    Delivery,
+    Verified,
+)
 from inventory_pipeline.server.intake import Accepted, GroupedInbox, InboxFull
 from inventory_pipeline.server.rates import Rate
+from inventory_pipeline.server.verifying import NotVerified, Verifying
 
 PREFIX = "/hooks/"
+CORRELATION = "X-Correlation-Id"  # by which logs and `inventory-pipeline trace` know a delivery
 MAX_BODY_BYTES = 2 * 1024 * 1024
 RETRY_AFTER_S = 5
 # A signed time may be off by this much: clocks differ, and deliveries take a while.
@@ -32,10 +44,10 @@ ANSWERS = {
     401: "the signature does not fit the body, or its time is too far off",
     403: "the system has no secret to check signatures with",
     404: "no system of this name takes webhooks",
-    405: "anything but POST",
+    405: "anything but POST, and GET from a system that asks whose address it is",
     413: f"the body is larger than {MAX_BODY_BYTES} bytes",
     429: "too many at once: send it again after Retry-After seconds",
-    503: "not stored: send it again after Retry-After seconds",
+    503: "not checked or not stored: send it again after Retry-After seconds",
 }
 
 Scope = MutableMapping[str, Any]
@@ -86,6 +98,7 @@ class Receiver:
         self._group = group
         self._clock = clock
         self._within = limits or usual_limits()
+        self._verifying = Verifying()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = await self._answer(scope, receive)
@@ -96,8 +109,16 @@ class Receiver:
         connector = self._connectors.get(system)
         if connector is None or not connector.capabilities.webhooks:
             return _refused(404, "no system of this name takes webhooks here")
-        if scope["method"] != "POST":
+        asks = scope["method"] == "GET" and isinstance(connector, Challenged)
+        if scope["method"] != "POST" and not asks:
             return _refused(405, "deliveries are posted", Allow="POST")
+        return await self._admitted(connector, scope, receive, asks=asks)
+
+    async def _admitted(
+        self, connector: Connector, scope: Scope, receive: Receive, *, asks: bool
+    ) -> Response:
+        """Whoever has not sent too much already is read."""
+        system = connector.system
         client = scope.get("client")
         sender = f"{system} {client[0] if client else ''}"
         wait_s = self._within.forgeries.wait_s(sender) or self._within.deliveries.take(system)
@@ -117,23 +138,45 @@ class Receiver:
         delivery = Delivery(
             headers=headers, body=body, received_at=self._clock(), url=_url(scope, headers)
         )
+        if asks:
+            return self._challenged(connector, delivery, sender)
         return await self._accept(connector, delivery, sender)
 
     async def _accept(self, connector: Connector, delivery: Delivery, sender: str) -> Response:
         system = connector.system
         try:
-            verified = connector.verify(delivery)
+            if connector.capabilities.slow_verify:
+                verified = await self._verifying.verify(connector, delivery)
+            else:
+                verified = connector.verify(delivery)
             _require_recent(verified, delivery, system)
         except WebhookRefused as error:
-            self._within.forgeries.take(sender)
-            log.warning("webhook refused", system=system, status=error.status, why=error.message)
-            return _refused(error.status, "the delivery was refused: its signature does not fit")
+            why = "the delivery was refused: its signature does not fit"
+            return self._forged(error, sender, why)
+        except (NotVerified, SystemFailure) as error:
+            log.warning("webhook not checked", system=system, status=503, why=str(error))
+            return _later(503, "not checked: send it again", RETRY_AFTER_S)
+        if not verified.keep:
+            return _told(verified.answer, {})
         accepted = Accepted(system=system, verified=verified, delivery=delivery)
         return await _keep(self._group, accepted)
 
+    def _challenged(self, connector: Connector, asked: Delivery, sender: str) -> Response:
+        """A GET by which a system finds out whether the address is ours; nothing is kept."""
+        assert isinstance(connector, Challenged)
+        try:
+            return _told(connector.challenge(asked), {})
+        except WebhookRefused as error:
+            return self._forged(error, sender, "it asks nothing that is answered here")
+
+    def _forged(self, error: WebhookRefused, sender: str, message: str) -> Response:
+        self._within.forgeries.take(sender)
+        log.warning("webhook refused", system=error.system, status=error.status, why=error.message)
+        return _refused(error.status, message)
+
 
 def described() -> dict[str, Any]:
-    """The route as OpenAPI tells it."""
+    """The route as OpenAPI tells it. What a GET answers belongs to its system alone."""
     return {
         "post": {
             "tags": ["webhooks"],
@@ -176,7 +219,16 @@ async def _keep(group: GroupedInbox, accepted: Accepted) -> Response:
     except psycopg.DataError:
         log.warning("webhook refused", system=accepted.system, status=400, why="cannot be stored")
         return _refused(400, "the headers or the body cannot be stored")
-    return JSONResponse({"received": True})
+    return _told(accepted.verified.answer, {CORRELATION: accepted.correlation_id})
+
+
+def _told(answer: Answer | None, headers: dict[str, str]) -> Response:
+    """The 200: what the system wants to read, or what the receiver says to everybody else."""
+    if answer is None:
+        return JSONResponse({"received": True}, headers=headers)
+    # What a challenge gives back is never taken for a page.
+    headers = headers | {"X-Content-Type-Options": "nosniff"}
+    return Response(answer.body, media_type=answer.content_type, headers=headers)
 
 
 async def _body(headers: Mapping[str, str], receive: Receive) -> bytes:

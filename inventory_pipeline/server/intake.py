@@ -1,18 +1,23 @@
 """Deliveries become durable in groups: one commit for all that arrive within a few milliseconds."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
+import structlog
 
+from inventory_pipeline.config.logs import in_lines, wanted
 from inventory_pipeline.core.ports import Delivery, Verified
-from inventory_pipeline.memory import inbox
+from inventory_pipeline.memory import correlation, inbox
 from inventory_pipeline.memory.postgres import Postgres
 
 # Waiting a little for company doubles what one disk can accept (a commit costs more than that).
 GATHER_S = 0.003
 MAX_GROUP = 256
+
+log = structlog.get_logger("receiver")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +27,12 @@ class Accepted:
     system: str
     verified: Verified
     delivery: Delivery
+
+    @property
+    def correlation_id(self) -> str:
+        """The id that every later line about what it brings carries."""
+        name = correlation.delivery_name(self.verified, self.delivery)
+        return correlation.of_delivery(self.system, name)
 
 
 class InboxFull(Exception):
@@ -81,6 +92,9 @@ class GroupedInbox:
             inbox.put_all(connection, ((one.system, one.verified, one.delivery) for one in group))
         self.commits += 1
         self._stored()
+        if wanted(log, logging.INFO):
+            for ids in in_lines([one.correlation_id for one in group]):
+                log.info("accepted", deliveries=len(group), correlation_ids=ids)
 
 
 def _settle(

@@ -1,11 +1,12 @@
 """`GET /metrics` for Prometheus: asked of Postgres at every scrape, as cheap as a page."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -13,8 +14,9 @@ from inventory_pipeline.config.policy import Hub
 from inventory_pipeline.server import variance_queries
 from inventory_pipeline.server.render import PageContext
 from inventory_pipeline.server.rows import Group
-from inventory_pipeline.server.wellbeing import Wellbeing, look
+from inventory_pipeline.server.wellbeing import Wellbeing
 
+OUTCOMES = ("accepted", "duplicates", "conflicting", "quarantined")  # of hub.intake
 CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
 
 
@@ -36,17 +38,23 @@ def metrics_router(page: PageContext) -> APIRouter:
     def metrics() -> Response:
         hub = page.hub
         with page.pg.connection() as connection:
-            well = look(connection, hub, at=page.clock())
+            well = page.wellbeing(connection)
             groups = variance_queries.groups(connection)
+            intake = connection.execute(
+                f"SELECT system, {', '.join(OUTCOMES)} FROM hub.intake ORDER BY system"
+            ).fetchall()
         registry = CollectorRegistry()
-        registry.register(_Told(hub, well, groups))
+        registry.register(_Told(hub, well, groups, intake))
         return Response(generate_latest(registry), media_type=CONTENT_TYPE)
 
     return router
 
 
 class _Told(Collector):
-    def __init__(self, hub: Hub, well: Wellbeing, groups: list[Group]) -> None:
+    def __init__(
+        self, hub: Hub, well: Wellbeing, groups: list[Group], intake: list[tuple[Any, ...]]
+    ) -> None:
+        self._intake = intake
         self._hub = hub
         self._well = well
         self._groups = groups
@@ -55,12 +63,22 @@ class _Told(Collector):
         yield from self._of_hub()
         yield from self._of_channels()
         yield from self._of_systems()
+        yield self._events()
         yield _gauge(
             "hub_open_variances",
             "Open variances.",
             ["cause"],
             [([g.value], g.count) for g in self._groups if g.name == "cause"],
         )
+
+    def _events(self) -> Metric:
+        family = CounterMetricFamily(
+            "hub_events", "Events that were read in.", labels=["system", "outcome"]
+        )
+        for system, *counts in self._intake:
+            for outcome, count in zip(OUTCOMES, counts, strict=True):
+                family.add_metric([system, outcome], count)
+        return family
 
     def _of_hub(self) -> Iterator[Metric]:
         sync = self._well.sync
@@ -83,6 +101,7 @@ class _Told(Collector):
             ("failing_listings", "Listings whose last attempt failed.", [s.failed for s in states]),
             ("dead_listings", "Listings in the dead letter.", [s.dead for s in states]),
             ("held_listings", "Listings that the guard holds.", [s.held for s in states]),
+            ("open_variances", "Open variances.", [s.open_variances for s in states]),
             (
                 "breaker_open",
                 "1 while nothing is sent.",
@@ -96,6 +115,18 @@ class _Told(Collector):
                 says,
                 ["channel"],
                 [([s.channel], v) for s, v in zip(states, values, strict=True)],
+            )
+        at = self._well.at
+        for name, says, since in (
+            ("oldest_variance", "Since the oldest open variance opened.", "oldest_variance"),
+            ("last_push_age", "Since the newest answer of the channel.", "last_push"),
+        ):
+            moments = [(s.channel, getattr(s, since)) for s in states]
+            yield _gauge(
+                f"hub_channel_{name}_seconds",
+                says,
+                ["channel"],
+                [([c], max(0.0, (at - t).total_seconds())) for c, t in moments if t is not None],
             )
         yield _gauge(
             "hub_channel_in_sync_ratio",
@@ -123,6 +154,22 @@ class _Told(Collector):
             "Age of the newest accepted snapshot.",
             ["system"],
             [([x.policy.id], x.age.total_seconds()) for x in lines if x.age is not None],
+        )
+        yield _gauge(
+            "hub_system_last_event_age_seconds",
+            "Since the newest event.",
+            ["system"],
+            [
+                ([x.policy.id], max(0.0, (at - x.state.last_event_at).total_seconds()))
+                for x in lines
+                if x.state.last_event_at is not None
+            ],
+        )
+        yield _gauge(
+            "hub_system_rejected_snapshots_last_day",
+            "Snapshots that were refused whole.",
+            ["system"],
+            [([x.policy.id], x.state.rejected_last_day) for x in lines],
         )
         yield _gauge(
             "hub_feed_read_age_seconds",

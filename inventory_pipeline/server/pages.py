@@ -16,7 +16,6 @@ from inventory_pipeline.server import charts, feed_queries, present, queries, va
 from inventory_pipeline.server.access import require_role
 from inventory_pipeline.server.render import PageContext, Renderer
 from inventory_pipeline.server.sku import sku_router
-from inventory_pipeline.server.wellbeing import look
 
 Name = Annotated[str, Query(max_length=200, pattern=r"^[^\x00]*$")]
 
@@ -106,7 +105,7 @@ def _feeds(page: PageContext, reason: str) -> dict[str, Any]:
 def _health(page: PageContext) -> dict[str, Any]:
     at, hub = page.clock(), page.hub
     with page.pg.connection() as connection:
-        well = look(connection, hub, at=at)
+        well = page.wellbeing(connection)
         pushes = queries.newest_pushes(connection, list(hub.channels))
         day = periods.periods(
             connection,

@@ -7,6 +7,7 @@ Every thread goes on after any error: what it reads stays where it was until it 
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from inventory_pipeline.core.ledger import IngestCount
 from inventory_pipeline.core.ports import Clock
 from inventory_pipeline.flow.connecting import doubts
 from inventory_pipeline.flow.context import HubContext
+from inventory_pipeline.flow.hints import judge_hints
 from inventory_pipeline.flow.land import land_changes, land_inbox
 from inventory_pipeline.memory import inbox
 from inventory_pipeline.memory.versions import StaleMapping
@@ -30,6 +32,8 @@ POSTGRES_AGAIN_S = 1.0
 # A newer catalogue counts: this process takes it up within about a second.
 RENEWED_S = 1.0
 JITTER = 0.1
+# A system that tells of changes is asked for them at once, but not more often than this.
+LEAST_BETWEEN_POLLS_S = 2.0
 
 log = structlog.get_logger("intake")
 
@@ -88,6 +92,7 @@ class Task:
     step: Callable[[], float]
     first_after_s: float = 0.0
     retry_s: float = 1.0
+    told: threading.Event | None = None  # set where the system says that something changed
 
 
 class Intake:
@@ -99,6 +104,7 @@ class Intake:
         self._stopping = threading.Event()
         self._arrived = threading.Event()
         self._postgres = Trouble("Postgres", ctx.clock)
+        self._told: dict[str, threading.Event] = {}
         self._tasks: list[Task] = []
         if read_inbox:
             self._tasks.append(Task(name="inbox", step=self._read_inbox))
@@ -119,6 +125,8 @@ class Intake:
         """Waits for what is being stored; what is cut off is read again at the next start."""
         self._stopping.set()
         self._arrived.set()
+        for told in self._told.values():
+            told.set()
         for thread in self._threads:
             thread.join(patience_s)
 
@@ -126,10 +134,15 @@ class Intake:
         """The inbox has something new."""
         self._arrived.set()
 
+    def hinted(self, system: str) -> None:
+        """The system says that something changed: it is asked at once, however often it says so."""
+        if system in self._told:
+            self._told[system].set()
+
     def _run(self, task: Task) -> None:
         trouble = Trouble(task.name, self._ctx.clock)
         wait_s = task.first_after_s
-        while not self._pause(task, wait_s):
+        while not self._pause(task, wait_s, failing=trouble.failures > 0):
             tried_at = self._ctx.clock()
             try:
                 wait_s = task.step()
@@ -149,26 +162,43 @@ class Intake:
                 trouble.over()
                 self._postgres.over()
 
-    def _pause(self, task: Task, wait_s: float) -> bool:
+    def _pause(self, task: Task, wait_s: float, *, failing: bool) -> bool:
         """Sleeps, or is woken; True when the process wants to end."""
         if task.name == "inbox" and wait_s == INBOX_LOOK_S:
             self._arrived.wait(wait_s)
             self._arrived.clear()
+        elif task.told is not None and not failing:
+            self._pause_unless_told(task.told, wait_s)
         else:
             self._stopping.wait(wait_s)
         return self._stopping.is_set()
 
+    def _pause_unless_told(self, told: threading.Event, wait_s: float) -> None:
+        """Until the next poll; sooner where the system tells of changes, but never right after the
+        one before.
+        """
+        polled = time.monotonic()
+        if told.wait(wait_s):
+            rest_s = min(LEAST_BETWEEN_POLLS_S, wait_s) - (time.monotonic() - polled)
+            self._stopping.wait(max(0.0, rest_s))
+        # What is told from here on may not be in what is about to be read.
+        told.clear()
+
     def _read_inbox(self) -> float:
+        judged = judge_hints(self._ctx)
+        if judged.to_read or judged.known:
+            log.info("hints judged", to_read=judged.to_read, known=judged.known)
         with self._ctx.pg.connection() as connection:
             waiting = inbox.waiting(connection)
         if not waiting:
             return INBOX_LOOK_S
-        count = land_inbox(self._ctx, limit=INBOX_BATCH)
+        count = land_inbox(self._ctx, limit=INBOX_BATCH, hinted=self.hinted)
         _report("inbox", count, deliveries=min(waiting, INBOX_BATCH))
         return 0.0 if waiting > INBOX_BATCH else INBOX_LOOK_S
 
     def _poller(self, name: str) -> Task:
         poll_s = self._ctx.hub.systems[name].poll.total_seconds()
+        self._told[name] = threading.Event()
 
         def step() -> float:
             _report(name, land_changes(self._ctx, name))
@@ -179,6 +209,7 @@ class Intake:
             step=step,
             first_after_s=random.uniform(0, min(poll_s, 1.0)),
             retry_s=min(poll_s, MAX_BACKOFF_S),
+            told=self._told[name],
         )
 
 

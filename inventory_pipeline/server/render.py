@@ -15,11 +15,13 @@ from inventory_pipeline.config.policy import Hub
 from inventory_pipeline.core.access import Role
 from inventory_pipeline.core.ports import Clock
 from inventory_pipeline.flow.context import HubContext
-from inventory_pipeline.memory.postgres import Postgres
+from inventory_pipeline.memory.postgres import Connection, Postgres
 from inventory_pipeline.server import charts, present
 from inventory_pipeline.server.access import person_of
+from inventory_pipeline.server.judging import Judging
 from inventory_pipeline.server.search import Search
 from inventory_pipeline.server.sessions import Sessions
+from inventory_pipeline.server.wellbeing import Wellbeing, look
 
 TEMPLATES = Path(__file__).with_name("templates")
 STATIC = Path(__file__).with_name("static")
@@ -43,10 +45,19 @@ class PageContext:
     dagster_url: str
     sessions: Sessions
     search: Search
+    judging: Judging
 
     @property
     def hub(self) -> Hub:
         return self.current_hub()
+
+    def wellbeing(self, connection: Connection) -> Wellbeing:
+        """How the hub is now."""
+        ctx = self.ctx
+        return look(
+            connection, self.hub, ctx.connectors,
+            state=ctx.state, at=self.clock(), judging=self.judging,
+        )  # fmt: skip
 
     @property
     def clock(self) -> Clock:

@@ -151,6 +151,7 @@ class LedgerEntry:
     line_id: str | None
     channel: str | None
     source: str
+    correlation_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

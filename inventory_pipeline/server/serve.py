@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import structlog
 
+from inventory_pipeline.config.logs import configure_logs
 from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.server.app import HOST, create_app
 from inventory_pipeline.server.live import LiveApp, Renewals
-from inventory_pipeline.server.logs import configure_logs
 from inventory_pipeline.server.pollers import Intake
 
 log = structlog.get_logger("server")

@@ -22,6 +22,8 @@ from inventory_pipeline.server.render import PageContext, Renderer
 # Explaining computes: so many at once, the others wait.
 AT_ONCE = 2
 KEPT = 64
+# The timeline begins with so many; a link tells the others.
+TOLD_AT_FIRST = 20
 # The newest moment moves by itself: reservations end, rules begin.
 FRESH = timedelta(seconds=10)
 SAID = {
@@ -101,15 +103,19 @@ def sku_router(page: PageContext, draw: Renderer) -> APIRouter:
         return draw(request, "search.html", wanted=wanted, hits=hits)
 
     @router.get("/sku/{sku:path}", response_model=None)
-    def one_sku(request: Request, sku: str, at: str = "", offset: str = "") -> Response:
-        return _one(page, draw, explanations, request, sku, at=at, offset=offset)
+    def one_sku(
+        request: Request, sku: str, at: str = "", offset: str = "", story: str = ""
+    ) -> Response:
+        return _one(
+            page, draw, explanations, request, sku, at=at, offset=offset, whole=story == "all"
+        )
 
     return router
 
 
 def _one(
     page: PageContext, draw: Renderer, explanations: Explanations, request: Request, sku: str,
-    *, at: str, offset: str,
+    *, at: str, offset: str, whole: bool,
 ) -> Response:  # fmt: skip
     item = page.hub.catalog.items.get(sku)
     moment, number, problem = _moment(at, offset)
@@ -138,7 +144,7 @@ def _one(
         request, "sku.html", head=head, past=bool(at or offset),
         at=f"{moment:%Y-%m-%dT%H:%M:%S}" if moment else "", offset=number or "",
         explain=explained, picture=picture, terms=SAID, said_lines=said_lines,
-        story=_story, **values,
+        story=_story, whole=whole, told_at_first=TOLD_AT_FIRST, **values,
     )  # fmt: skip
 
 

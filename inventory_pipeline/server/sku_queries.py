@@ -1,5 +1,6 @@
 """The SKU page's questions to Postgres, each bounded by LIMIT."""
 
+from inventory_pipeline.memory.correlation import OF_ENTRY
 from inventory_pipeline.memory.postgres import Connection
 from inventory_pipeline.server import rows
 from inventory_pipeline.server.queries import PAGE_ROWS, ask
@@ -27,10 +28,11 @@ def entries_of(
     return ask(
         connection,
         rows.LedgerEntry,
-        """
+        f"""
         SELECT ledger_offset, kind, system, event_id, type, occurred_at, received_at, sku,
-               quantity_milli, location, to_location, order_id, line_id, channel, source
-        FROM hub.ledger WHERE sku = %(sku)s ORDER BY ledger_offset DESC LIMIT %(limit)s
+               quantity_milli, location, to_location, order_id, line_id, channel, source,
+               {OF_ENTRY} AS correlation_id
+        FROM hub.ledger l WHERE sku = %(sku)s ORDER BY ledger_offset DESC LIMIT %(limit)s
         """,
         {"sku": sku, "limit": limit},
     )

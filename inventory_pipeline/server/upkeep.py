@@ -1,4 +1,6 @@
-"""Keeps pages quick on a big hub: one thread rolls up pushes and counts listings now and then."""
+"""Keeps pages quick on a big hub: one thread rolls up pushes, judges dear checks, and counts
+listings now and then.
+"""
 
 import threading
 from collections.abc import Callable
@@ -8,9 +10,11 @@ import structlog
 
 from inventory_pipeline.config.policy import Hub
 from inventory_pipeline.core.errors import PostgresUnavailable
-from inventory_pipeline.core.ports import Clock
+from inventory_pipeline.flow.checks import Look
+from inventory_pipeline.flow.context import HubContext
 from inventory_pipeline.memory import periods
 from inventory_pipeline.memory.postgres import Postgres
+from inventory_pipeline.server.judging import Judging
 
 LOOK_EVERY_S = 15.0
 # Counting takes at most this share of the time, however many listings there are.
@@ -22,10 +26,14 @@ log = structlog.get_logger("upkeep")
 class Upkeep:
     """Started and stopped with the application."""
 
-    def __init__(self, pg: Postgres, current_hub: Callable[[], Hub], clock: Clock) -> None:
+    def __init__(
+        self, pg: Postgres, current_hub: Callable[[], Hub], ctx: HubContext, judging: Judging
+    ) -> None:
         self._pg = pg
         self._current_hub = current_hub
-        self._clock = clock
+        self._clock = ctx.clock
+        self._ctx = ctx
+        self._judging = judging
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
         self._count_at = 0.0
@@ -40,9 +48,15 @@ class Upkeep:
             self._thread.join(patience_s)
 
     def work(self) -> None:
-        """Rolls up what was pushed, and counts listings where it is time for that."""
+        """Rolls up what was pushed, judges, and counts listings where it is time for that."""
         with self._pg.connection() as connection:
             periods.roll(connection, at=self._clock())
+        with self._pg.connection() as connection:
+            look = Look(
+                connection=connection, hub=self._current_hub(), state=self._ctx.state,
+                now=self._clock(),
+            )  # fmt: skip
+            self._judging.renew(look, self._ctx.connectors)
         begin = perf_counter()
         if begin < self._count_at:
             return

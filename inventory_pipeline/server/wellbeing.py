@@ -1,33 +1,47 @@
-"""Whether the hub is well, and what is not: one verdict for the page, the command and metrics."""
+"""Whether the hub is well, and what is not: what its checks say, for the page, the command and
+metrics. Nothing is judged here: flow.checks decides, and this puts it beside what it is about.
+"""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 from inventory_pipeline.config.policy import Channel, Hub, System
+from inventory_pipeline.core import verdicts
+from inventory_pipeline.core.ports import Connector
+from inventory_pipeline.flow.checks import Look
 from inventory_pipeline.memory import limits, modes
 from inventory_pipeline.memory.limits import Budget
 from inventory_pipeline.memory.modes import Override
 from inventory_pipeline.memory.postgres import Connection
-from inventory_pipeline.server import present, queries, rows
+from inventory_pipeline.server import queries, rows
+from inventory_pipeline.server.judging import Judged, Judging
 
 Level = Literal["good", "warning", "bad"]
 
-# Entries that nobody computes for so long: a warning, then an error.
-BEHIND_WARNING = timedelta(minutes=2)
-BEHIND_ERROR = timedelta(minutes=15)
-INBOX_WARNING = 1_000
+LEVELS: dict[verdicts.Level, Level] = {
+    verdicts.Level.GOOD: "good",
+    verdicts.Level.WARNING: "warning",
+    verdicts.Level.ERROR: "bad",
+}
+# Checks name moments as programs write them; people read days and times of day, in UTC.
+MOMENT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?\+00:00")
+OF_CHANNELS = ("ats", "push", "reconcile")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concern:
-    """One thing that is not well; `href` is the page that tells more."""
+    """One check that is not good; `href` is the page that tells more, `asset` is Dagster's."""
 
     level: Level
     subject: str
+    check: str
     message: str
     href: str
+    asset: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +110,22 @@ class Wellbeing:
         return worst(self.concerns)
 
 
-def look(connection: Connection, hub: Hub, *, at: datetime) -> Wellbeing:
-    """Asks Postgres once for everything."""
-    sync = queries.sync_state(connection)
+def look(
+    connection: Connection,
+    hub: Hub,
+    connectors: Mapping[str, Connector],
+    *,
+    state: Path,
+    at: datetime,
+    judging: Judging | None = None,
+) -> Wellbeing:
+    """Asks Postgres once for everything. `state` is the hub's state folder; `judging` is whoever
+    remembers what dear checks said a moment ago: without it each is judged now.
+    """
+    judged = (judging or Judging()).verdicts(
+        Look(connection=connection, hub=hub, state=state, now=at), connectors
+    )
+    found = [_concern(one) for one in judged if not one.verdict.passed]
     overrides = modes.overrides(connection)
     feeds = queries.feed_states(connection)
     budgets = limits.budgets(connection)
@@ -106,124 +133,58 @@ def look(connection: Connection, hub: Hub, *, at: datetime) -> Wellbeing:
     systems = queries.system_states(connection, list(hub.systems), at=at)
     return Wellbeing(
         at=at,
-        sync=sync,
-        general=tuple(_of_hub(sync, at)),
+        sync=queries.sync_state(connection),
+        general=tuple(one for one in found if not _of_channel(hub, one) and not _of_system(one)),
         channels=tuple(
             ChannelCard(
-                policy=hub.channels[state.channel],
-                state=state,
-                override=overrides.get(state.channel),
-                concerns=tuple(_of_channel(hub, state, at)),
+                policy=hub.channels[one.channel],
+                state=one,
+                override=overrides.get(one.channel),
+                concerns=_about(found, [f"{kind}/{one.channel}" for kind in OF_CHANNELS]),
             )
-            for state in states
+            for one in states
         ),
-        systems=tuple(_system(hub, state, feeds, budgets, at) for state in systems),
+        systems=tuple(
+            SystemLine(
+                policy=hub.systems[one.system],
+                state=one,
+                feeds=tuple(feed for feed in feeds if feed.system == one.system),
+                budgets=tuple(budget for budget in budgets if budget.system == one.system),
+                concerns=_about(found, [f"landing/{one.system}"]),
+                at=at,
+            )
+            for one in systems
+        ),
     )
 
 
-def worst(concerns: list[Concern] | tuple[Concern, ...]) -> Level:
+def worst(concerns: Sequence[Concern]) -> Level:
     levels = {concern.level for concern in concerns}
     return "bad" if "bad" in levels else "warning" if levels else "good"
 
 
-def _of_hub(sync: rows.SyncState, at: datetime) -> Iterator[Concern]:
-    if sync.behind and sync.waiting_since is not None:
-        waited = at - sync.waiting_since
-        if waited > BEHIND_WARNING:
-            yield Concern(
-                level="bad" if waited > BEHIND_ERROR else "warning",
-                subject="computation",
-                message=f"{sync.behind:,} ledger entries wait, the first for"
-                f" {present.age_of(waited)}: look whether the daemon starts sync runs",
-                href="/",
-            )
-    if sync.inbox_waiting >= INBOX_WARNING:
-        yield Concern(
-            level="warning",
-            subject="webhooks",
-            message=f"{sync.inbox_waiting:,} deliveries wait to be read: look whether an intake"
-            " runs",
-            href="/feeds",
-        )
-
-
-def _of_channel(hub: Hub, state: rows.ChannelState, at: datetime) -> Iterator[Concern]:
-    name = state.channel
-
-    def concern(level: Level, message: str, page: str) -> Concern:
-        return Concern(level=level, subject=name, message=message, href=f"/{page}?channel={name}")
-
-    if state.breaker is not None and state.breaker.is_open:
-        since = present.age(state.breaker.since, at)
-        yield concern("bad", f"breaker open for {since}: {state.breaker.why}", "pushes")
-    if state.held:
-        since = present.age(state.held_since, at)
-        held = f"the guard holds {present.counted(state.held, 'listing')} for {since}"
-        yield concern("bad", f"{held}: release or reject them", "pushes")
-    if state.dead:
-        yield concern(
-            "bad", f"given up: {present.counted(state.dead, 'listing')}: {state.failure}", "pushes"
-        )
-    elif state.failed:
-        yield concern(
-            "warning",
-            f"failing: {present.counted(state.failed, 'listing')}: {state.failure}",
-            "pushes",
-        )
-    if state.open_variances and state.oldest_variance is not None:
-        age = at - state.oldest_variance
-        yield concern(
-            "bad" if age > hub.tolerances.escalate_after else "warning",
-            f"{present.counted(state.open_variances, 'open variance')}, the oldest for"
-            f" {present.age_of(age)}",
-            "variances",
-        )
-
-
-def _system(
-    hub: Hub,
-    state: rows.SystemState,
-    feeds: list[rows.FeedState],
-    budgets: list[Budget],
-    at: datetime,
-) -> SystemLine:
-    line = SystemLine(
-        policy=hub.systems[state.system],
-        state=state,
-        feeds=tuple(feed for feed in feeds if feed.system == state.system),
-        budgets=tuple(budget for budget in budgets if budget.system == state.system),
-        concerns=(),
-        at=at,
+def _concern(judged: Judged) -> Concern:
+    check, verdict = judged.check, judged.verdict
+    return Concern(
+        level=LEVELS[verdict.level],
+        subject=check.asset[-1],
+        check=check.name,
+        message=MOMENT.sub(r"\1 \2", verdict.description),
+        href=check.page,
+        asset="/".join(check.asset),
     )
-    return SystemLine(
-        policy=line.policy, state=state, feeds=line.feeds, budgets=line.budgets,
-        concerns=tuple(_of_system(line)), at=at,
-    )  # fmt: skip
 
 
-def _of_system(line: SystemLine) -> Iterator[Concern]:
-    state, most = line.state, line.policy.snapshot.max_age
+def _about(found: Sequence[Concern], assets: Sequence[str]) -> tuple[Concern, ...]:
+    return tuple(
+        sorted((one for one in found if one.asset in assets), key=lambda one: one.level != "bad")
+    )
 
-    def concern(level: Level, message: str, place: str = "") -> Concern:
-        return Concern(level=level, subject=state.system, message=message, href=f"/feeds{place}")
 
-    if line.failure is not None:
-        first = (line.failure.failure or "").partition("\n")[0]
-        since = present.age(line.failure.read_at or line.failure.failed_at, line.at)
-        yield concern("bad", f"cannot be read for {since}: {first}")
-    if line.age is not None and line.age > most and line.policy.owns:
-        yield concern(
-            "warning",
-            f"stale: the newest snapshot is {present.age_of(line.age)} old, {present.age_of(most)}"
-            " are allowed",
-        )
-    if state.rejected_last_day:
-        yield concern(
-            "warning",
-            f"{present.counted(state.rejected_last_day, 'snapshot')} rejected within a day",
-            "#rejected",
-        )
-    if state.quarantined:
-        yield concern(
-            "warning", f"{present.counted(state.quarantined, 'row')} in quarantine", "#quarantine"
-        )
+def _of_channel(hub: Hub, concern: Concern) -> bool:
+    kind, _, name = concern.asset.partition("/")
+    return kind in OF_CHANNELS and name in hub.channels
+
+
+def _of_system(concern: Concern) -> bool:
+    return concern.asset.startswith("landing/")

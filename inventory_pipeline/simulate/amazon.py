@@ -117,7 +117,8 @@ def build_seller(
         duplicate_percent=duplicate_percent,
         clock=clock,
     )
-    shop.on_order = lambda _topic, order: _told(queue, shop, order)
+    shop.on_order = lambda _topic, order: queue.order_changed(order)
+    shop.on_level = lambda item_id, _location: _tell_level(queue, shop, item_id)
     front = SellerFront(shop, faults, None)
     front.listings, front.feeds = listings, feeds
     routes: list[BaseRoute] = [
@@ -131,11 +132,11 @@ def build_seller(
     return build_app(routes, front, None)
 
 
-def _told(queue: QueueApi, shop: ShopLedger, order: dict[str, Any]) -> None:
-    queue.order_changed(order)
-    for line in order["lines"]:
-        shown = shop.level(line["item_id"], OWN)["available"]
-        queue.quantity_changed(line["sku"], max(0, shown))
+def _tell_level(queue: QueueApi, shop: ShopLedger, item_id: int) -> None:
+    item = shop.item(item_id)
+    if item is not None:
+        shown = shop.level(item_id, OWN)["available"]
+        queue.quantity_changed(item["sku"], max(0, shown))
 
 
 def _api_routes(

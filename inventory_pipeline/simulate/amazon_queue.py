@@ -33,9 +33,10 @@ NOTIFIED = {
     "fulfilled": "Shipped",
     "cancelled": "Canceled",
 }
+# A number is never used again: notifications, messages and handles are named after it.
 TABLES = """
 CREATE TABLE IF NOT EXISTS amazon_messages (
-    number INTEGER PRIMARY KEY, body TEXT NOT NULL, visible_at TEXT NOT NULL,
+    number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, visible_at TEXT NOT NULL,
     received INTEGER NOT NULL DEFAULT 0);
 """
 
@@ -128,7 +129,7 @@ class QueueApi:
 
     def notify(self, type_: str, payload: Node) -> None:
         (count,) = self.connection.execute(
-            "SELECT coalesce(max(number), 0) FROM amazon_messages"
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'amazon_messages'"
         ).fetchone()
         now = self.clock().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         name = uuid.uuid5(NAMES, f"notification/{count}")

@@ -42,6 +42,9 @@ CREATE INDEX IF NOT EXISTS order_lines_order ON order_lines (order_id);
 CREATE TABLE IF NOT EXISTS fulfilments (
     number INTEGER PRIMARY KEY, order_id TEXT NOT NULL, name TEXT NOT NULL,
     created_at TEXT NOT NULL, lines TEXT NOT NULL, UNIQUE (order_id, name));
+CREATE TABLE IF NOT EXISTS edits (
+    edit_id INTEGER PRIMARY KEY, order_id TEXT NOT NULL, created_at TEXT NOT NULL,
+    lines TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS refusals (
     order_id TEXT NOT NULL, sku TEXT NOT NULL, asked INTEGER NOT NULL, shown INTEGER NOT NULL,
     at TEXT NOT NULL, PRIMARY KEY (order_id, sku, asked));
@@ -70,10 +73,16 @@ class OrderedLine:
 
 # Called inside the transaction that changed an order, with (topic, order as `order()` gives it).
 OrderListener = Callable[[str, dict[str, Any]], None]
+# The same for a changed `available`, with (item id, location).
+LevelListener = Callable[[int, str], None]
 
 
 def _ignore(_topic: str, _order: dict[str, Any]) -> None:
     """A listener for a shop that tells nobody."""
+
+
+def _unheard(_item_id: int, _location: str) -> None:
+    """The same for levels."""
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -117,6 +126,7 @@ class ShopLedger:
         self.clock = clock
         self.locations = tuple(locations)
         self.on_order: OrderListener = _ignore
+        self.on_level: LevelListener = _unheard
         connection.executescript(TABLES)
 
     def list_items(self, rows: Sequence[Mapping[str, str]]) -> None:
@@ -234,6 +244,37 @@ class ShopLedger:
                 )
             return self._tell("cancelled", order_id)
 
+    def edit(self, order_id: str, lines: Sequence[OrderedLine]) -> dict[str, Any]:
+        """Adds units to an order: to the line that has the sku, or as a new line."""
+        with transaction(self.connection):
+            row = self._known_order(order_id)
+            if row["status"] == "cancelled":
+                raise ShopRefuses(409, {"error": "cancelled", "order_id": order_id})
+            held = {line["sku"]: line["line_id"] for line in self.order(order_id)["lines"]}
+            newest = max(held.values())
+            added = []
+            for line, place in zip(lines, self._places(order_id, lines, allow_oversell=True),
+                                   strict=True):  # fmt: skip
+                item_id, location, quantity = place
+                if line.sku not in held:
+                    newest += 1
+                    held[line.sku] = newest
+                    self.connection.execute(
+                        "INSERT INTO order_lines VALUES (?, ?, ?, ?, 0, 0, 0)",
+                        (newest, order_id, item_id, location),
+                    )
+                self.connection.execute(
+                    "UPDATE order_lines SET quantity = quantity + ? WHERE line_id = ?",
+                    (quantity, held[line.sku]),
+                )
+                self._move(item_id, location, available=-quantity, committed=quantity)
+                added.append([held[line.sku], quantity])
+            self.connection.execute(
+                "INSERT INTO edits (order_id, created_at, lines) VALUES (?, ?, ?)",
+                (order_id, self.now(), json.dumps(added)),
+            )
+            return self._tell("edited", order_id)
+
     # -- the shown quantity -------------------------------------------------------------------
 
     def set_available(
@@ -277,9 +318,20 @@ class ShopLedger:
         fulfilments = self.connection.execute(
             "SELECT * FROM fulfilments WHERE order_id = ? ORDER BY number", (order_id,)
         ).fetchall()
+        edits = self.connection.execute(
+            "SELECT * FROM edits WHERE order_id = ? ORDER BY edit_id", (order_id,)
+        ).fetchall()
         return {
             **dict(row),
             "lines": [dict(line) for line in lines],
+            "edits": [
+                {
+                    "number": one["edit_id"],
+                    "created_at": one["created_at"],
+                    "lines": json.loads(one["lines"]),
+                }
+                for one in edits
+            ],
             "fulfilments": [
                 {
                     "number": one["number"],
@@ -372,6 +424,8 @@ class ShopLedger:
             "WHERE item_id = ? AND location = ?",
             (available, committed, available, self.now(), item_id, location),
         )
+        if available:
+            self.on_level(item_id, location)
 
     def _order_number(self, order_id: str) -> int:
         if order_id.isdigit():

@@ -34,8 +34,14 @@ from starlette.routing import Route
 
 from inventory_pipeline.core.ports import Clock
 from inventory_pipeline.simulate.shop import ShopLedger, open_database, read_catalog
+from inventory_pipeline.simulate.shopify_bulk import Bulk
 from inventory_pipeline.simulate.shopify_cost import MAX_COST, Bucket, query_cost
-from inventory_pipeline.simulate.shopify_orders import TOPICS, order_payload
+from inventory_pipeline.simulate.shopify_orders import (
+    LEVEL_TOPIC,
+    TOPICS,
+    level_payload,
+    payload_of,
+)
 from inventory_pipeline.simulate.shopify_reads import Reads
 from inventory_pipeline.simulate.shopify_writes import Writes
 from inventory_pipeline.simulate.storefront import (
@@ -82,6 +88,7 @@ class AdminApi:
         self.faults = faults
         self.reads = Reads(shop)
         self.writes = Writes(shop, self.reads)
+        self.bulk = Bulk(shop, self.reads)
 
     async def answer(self, request: Request) -> Response:
         if request.path_params["version"] not in VERSIONS:
@@ -96,6 +103,7 @@ class AdminApi:
             return JSONResponse(
                 {"errors": {"query": "Required parameter missing"}}, status_code=400
             )
+        self.bulk.address = str(request.base_url)
         return await self._run(query, body.get("variables") or {}, body.get("operationName"))
 
     async def _run(self, query: str, variables: dict[str, Any], name: str | None) -> Response:
@@ -134,7 +142,11 @@ class AdminApi:
         cost: int,
     ) -> dict[str, Any]:
         write = operation.operation.value == "mutation"
-        root = self.writes.root() if write else self.reads.root()
+        root = (
+            self.writes.root() | self.bulk.mutations()
+            if write
+            else self.reads.root() | self.bulk.queries()
+        )
         result = execute_sync(
             schema(), document, root, variable_values=variables, operation_name=name
         )
@@ -188,6 +200,7 @@ def build_shop(
     webhook_secret: str,
     delivery: DeliveryFaults,
     clock: Clock,
+    level_webhooks: bool = False,
 ) -> Starlette:
     """The whole shop as an application."""
     connection = open_database(state)
@@ -197,8 +210,12 @@ def build_shop(
     sender = None
     if webhook_url:
         shop.on_order = lambda topic, order: queue.put(
-            TOPICS[topic], str(order["number"]), order_payload(order)
+            TOPICS[topic], str(order["number"]), payload_of(topic, order)
         )
+        if level_webhooks:
+            shop.on_level = lambda item_id, location: queue.put(
+                LEVEL_TOPIC, f"{item_id}/{location}", level_payload(shop.level(item_id, location))
+            )
         sender = WebhookSender(
             queue, url=webhook_url, headers=lambda queued: webhook_headers(webhook_secret, queued)
         )
@@ -206,7 +223,9 @@ def build_shop(
     api = AdminApi(shop, token=token, bucket=bucket, faults=faults)
     path = "/admin/api/{version}/graphql.json"
     return build_app(
-        [Route(path, api.answer, methods=["POST"])], Storefront(shop, faults, queue), sender
+        [Route(path, api.answer, methods=["POST"]), *api.bulk.routes()],
+        Storefront(shop, faults, queue),
+        sender,
     )
 
 
@@ -234,6 +253,7 @@ def shop_of(argv: list[str] | None = None) -> tuple[Starlette, int]:
             late_s=given.late_s,
         ),
         clock=lambda: datetime.now(UTC),
+        level_webhooks=given.level_webhooks,
     )
     return app, given.port
 

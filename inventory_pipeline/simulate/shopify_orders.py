@@ -12,8 +12,30 @@ TOPICS = {
     "cancelled": "orders/cancelled",
     "partially_fulfilled": "orders/partially_fulfilled",
     "fulfilled": "orders/fulfilled",
+    "edited": "orders/edited",
 }
 Node = dict[str, Any]
+
+
+LEVEL_TOPIC = "inventory_levels/update"
+
+
+def level_payload(level: Any) -> Node:
+    """The body of a level's webhook; `level` is a row of the shop's levels."""
+    location = level["location"].rsplit("/", 1)[-1]
+    item_id = level["item_id"]
+    return {
+        "inventory_item_id": item_id,
+        "location_id": int(location) if location.isdigit() else location,
+        "available": level["available"],
+        "updated_at": _offset(level["updated_at"]),
+        "admin_graphql_api_id": f"gid://shopify/InventoryLevel/{location}?inventory_item_id={item_id}",
+    }
+
+
+def payload_of(topic: str, order: Node) -> Node:
+    """The body of the webhook about what happened in the shop (a key of TOPICS)."""
+    return edit_payload(order) if topic == "edited" else order_payload(order)
 
 
 def order_payload(order: Node) -> Node:
@@ -48,6 +70,31 @@ def order_payload(order: Node) -> Node:
         "line_items": [_line(line) for line in lines],
         "fulfillments": [_fulfilment(order, one) for one in order["fulfilments"]],
         "refunds": [],
+    }
+
+
+def edit_payload(order: Node) -> Node:
+    """The body of orders/edited: the newest edit's additions, and nothing of the order itself."""
+    edit = order["edits"][-1]
+    nothing: Node = {"additions": [], "removals": []}
+    return {
+        "order_edit": {
+            "id": edit["number"],
+            "app_id": None,
+            "order_id": order["number"],
+            "notify_customer": False,
+            "reason": None,
+            "staff_note": None,
+            "user_id": None,
+            "created_at": _offset(edit["created_at"]),
+            "committed_at": _offset(edit["created_at"]),
+            "line_items": {
+                "additions": [{"id": line, "delta": delta} for line, delta in edit["lines"]],
+                "removals": [],
+            },
+            "discounts": {"line_item": nothing},
+            "shipping_lines": nothing,
+        }
     }
 
 

@@ -4,18 +4,16 @@ Fields with arguments are callables, the others plain values. Times are cut to w
 Shopify's are, in answers and in searches alike.
 """
 
-import base64
-import json
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable
 from typing import Any
 
 from graphql import GraphQLError
 
 from inventory_pipeline.simulate.shop import ShopLedger, to_second
+from inventory_pipeline.simulate.shopify_agreements import agreement, agreements
+from inventory_pipeline.simulate.shopify_connections import after_id, connection, given_cursor
 from inventory_pipeline.simulate.shopify_search import parse_search
 
-MAX_FIRST = 250
 ITEM = "gid://shopify/InventoryItem/"
 VARIANT = "gid://shopify/ProductVariant/"
 LEVEL = "gid://shopify/InventoryLevel/"
@@ -137,7 +135,7 @@ class Reads:
         where = f"AND {column} IN ({', '.join('?' for _ in names)})" if names else ""
         rows = self.shop.connection.execute(
             f"SELECT * FROM items WHERE item_id > ? {where} ORDER BY item_id",
-            (_after_id(asked), *names),
+            (after_id(asked), *names),
         )
         found = (
             row
@@ -168,14 +166,14 @@ class Reads:
         rows = self.shop.connection.execute(
             "SELECT * FROM levels WHERE item_id = ? ORDER BY location", (item_id,)
         ).fetchall()
-        after = _cursor(asked)
+        after = given_cursor(asked)
         left = [row for row in rows if after is None or row["location"] > after]
         return connection(left, asked, self.level, lambda row: row["location"])
 
     def _levels_of_location(self, location: str, asked: Node) -> Node:
         rows = self.shop.connection.execute(
             "SELECT * FROM levels WHERE location = ? AND item_id > ? ORDER BY item_id",
-            (location, _after_id(asked)),
+            (location, after_id(asked)),
         )
         return connection(rows, asked, self.level, lambda row: row["item_id"])
 
@@ -209,12 +207,24 @@ class Reads:
             "fulfillments": lambda _info, first=None, query=None: [  # noqa: ARG005
                 self._fulfilment(order, one) for one in order["fulfilments"][:first]
             ],
+            "edited": bool(order["edits"]),
+            "agreements": lambda _info, **asked: self._agreements(order, asked),
             # A cancelled order is paid back, but this shop keeps no refunds of their own.
             "refunds": [],
         }
 
+    def _agreements(self, order: Node, asked: Node) -> Node:
+        """What was sold at first, and what each edit added."""
+        by_id = {line["line_id"]: line for line in order["lines"]}
+        return connection(
+            [row for row in agreements(order) if row["number"] > after_id(asked)],
+            asked,
+            lambda row: agreement(row, lambda line_id: self._line(by_id[line_id])),
+            lambda row: row["number"],
+        )
+
     def _lines(self, lines: list[Node], asked: Node) -> Node:
-        left = [line for line in lines if line["line_id"] > _after_id(asked)]
+        left = [line for line in lines if line["line_id"] > after_id(asked)]
         return connection(left, asked, self._line, lambda line: line["line_id"])
 
     def _line(self, line: Node) -> Node:
@@ -252,7 +262,7 @@ class Reads:
             "totalQuantity": sum(quantity for _, quantity in one["lines"]),
             "location": lambda _info: self.location(order["lines"][0]["location"]),
             "fulfillmentLineItems": lambda _info, **asked: connection(
-                [row for row in shipped if row["number"] > _after_id(asked)],
+                [row for row in shipped if row["number"] > after_id(asked)],
                 asked,
                 lambda row: row,
                 lambda row: row["number"],
@@ -290,7 +300,7 @@ class Reads:
             asked.get("sortKey", "PROCESSED_AT"), "created_at"
         )
         direction, beyond = ("DESC", "<") if asked.get("reverse") else ("ASC", ">")
-        after = _cursor(asked)
+        after = given_cursor(asked)
         where = f"WHERE ({column}, number) {beyond} (?, ?)" if after is not None else ""
         rows = self.shop.connection.execute(
             f"SELECT * FROM orders {where} ORDER BY {column} {direction}, number {direction}",
@@ -303,51 +313,6 @@ class Reads:
             lambda row: self.order(self.shop.order(row["order_id"])),
             lambda row: [row[column], row["number"]],
         )
-
-
-def connection(
-    rows: Iterable[Any],
-    asked: Node,
-    shape: Callable[[Any], Node],
-    cursor_of: Callable[[Any], Any],
-) -> Node:
-    """One page of a connection; `rows` begin after the cursor and may go on beyond the page."""
-    first = asked.get("first")
-    if first is None or asked.get("last") is not None or asked.get("before") is not None:
-        raise GraphQLError("You must provide `first` (this server does not page backwards).")
-    if not 0 <= first <= MAX_FIRST:
-        raise GraphQLError(f"`first` must be 0 to {MAX_FIRST}, was {first}.")
-    page = list(islice(iter(rows), first + 1))
-    shown = page[:first]
-    edges = [{"cursor": _encode(cursor_of(row)), "node": shape(row)} for row in shown]
-    return {
-        "edges": edges,
-        "nodes": [edge["node"] for edge in edges],
-        "pageInfo": {
-            "startCursor": edges[0]["cursor"] if edges else None,
-            "endCursor": edges[-1]["cursor"] if edges else None,
-            "hasNextPage": len(page) > first,
-            "hasPreviousPage": asked.get("after") is not None,
-        },
-    }
-
-
-def _encode(value: Any) -> str:
-    return base64.b64encode(json.dumps(value).encode()).decode()
-
-
-def _cursor(asked: Node) -> Any:
-    if asked.get("after") is None:
-        return None
-    try:
-        return json.loads(base64.b64decode(asked["after"]))
-    except ValueError:
-        raise GraphQLError(f"Invalid cursor: {asked['after']}") from None
-
-
-def _after_id(asked: Node) -> int:
-    cursor = _cursor(asked)
-    return cursor if isinstance(cursor, int) else -1
 
 
 def _id(value: str) -> int:

@@ -3,6 +3,7 @@
 ```
 POST /storefront/orders              {"order_id", "lines": [{"sku", "quantity"}], "allow_oversell"?}
 POST /storefront/orders/{id}/fulfil  {"name"?, "lines"?}      no lines: all that is left
+POST /storefront/orders/{id}/edit    {"lines"}                what is added to it later
 POST /storefront/orders/{id}/cancel
 GET  /control/ready                  200 once it serves
 GET  /control/state                  levels, orders, counts; ?orders=0 leaves the orders out
@@ -74,6 +75,7 @@ class Storefront:
             Route("/storefront/orders", _answered(self.place), methods=["POST"]),
             Route("/storefront/orders/{order_id}/fulfil", _answered(self.fulfil), methods=["POST"]),
             Route("/storefront/orders/{order_id}/cancel", _answered(self.cancel), methods=["POST"]),
+            Route("/storefront/orders/{order_id}/edit", _answered(self.edit), methods=["POST"]),
             Route("/control/ready", _answered(self.ready), methods=["GET"]),
             Route("/control/state", _answered(self.state), methods=["GET"]),
             Route("/control/set", _answered(self.set), methods=["POST"]),
@@ -98,6 +100,10 @@ class Storefront:
 
     async def cancel(self, request: Request) -> dict[str, Any]:
         return self.shop.cancel(request.path_params["order_id"])
+
+    async def edit(self, request: Request) -> dict[str, Any]:
+        body = await _body(request)
+        return self.shop.edit(request.path_params["order_id"], _lines(body["lines"]))
 
     async def ready(self, _request: Request) -> dict[str, Any]:
         return {"ready": True}
@@ -205,6 +211,9 @@ def shop_arguments(description: str) -> argparse.ArgumentParser:
         "--webhook-url", default="", help="where order webhooks go; none: no webhooks"
     )
     parser.add_argument("--webhook-secret", default="")
+    parser.add_argument(
+        "--level-webhooks", action="store_true", help="webhooks of changed quantities, too"
+    )
     parser.add_argument("--duplicate-percent", type=int, default=0)
     parser.add_argument("--late-percent", type=int, default=0)
     parser.add_argument("--late-s", type=float, default=0.0)

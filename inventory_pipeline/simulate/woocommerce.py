@@ -39,6 +39,7 @@ from inventory_pipeline.simulate.webhooks import (
     sign,
 )
 from inventory_pipeline.simulate.woocommerce_shapes import (
+    PRODUCT_TOPIC,
     STATUS,
     TOPICS,
     gmt,
@@ -133,9 +134,7 @@ class RestApi:
         return JSONResponse({"update": answers})
 
     def _row(self, item_id: Any) -> Any:
-        row = self.shop.connection.execute(
-            f"{PRODUCTS} WHERE i.item_id = ?", (PLACE, item_id)
-        ).fetchone()
+        row = product_row(self.shop, item_id)
         if row is None:
             raise RestError(400, "woocommerce_rest_product_invalid_id", "Invalid ID.")
         return row
@@ -256,6 +255,11 @@ class RestApi:
         return hmac.compare_digest(given.encode(), f"Basic {right}".encode())
 
 
+def product_row(shop: ShopLedger, item_id: Any) -> Any:
+    """An item with what is shown of it; None where there is none."""
+    return shop.connection.execute(f"{PRODUCTS} WHERE i.item_id = ?", (PLACE, item_id)).fetchone()
+
+
 def webhook_headers(secret: str, queued: Queued) -> dict[str, str]:
     """What WooCommerce sends with a delivery."""
     resource, _, event = queued.topic.partition(".")
@@ -280,6 +284,7 @@ def build_shop(
     webhook_secret: str,
     delivery: DeliveryFaults,
     clock: Clock,
+    level_webhooks: bool = False,
 ) -> Starlette:
     """The whole shop as an application."""
     connection = open_database(state)
@@ -291,6 +296,10 @@ def build_shop(
         shop.on_order = lambda topic, order: queue.put(
             TOPICS[topic], str(order["number"]), order_body(order)
         )
+        if level_webhooks:
+            shop.on_level = lambda item_id, _location: queue.put(
+                PRODUCT_TOPIC, str(item_id), product_body(product_row(shop, item_id))
+            )
         sender = WebhookSender(
             queue,
             url=webhook_url,
@@ -321,6 +330,7 @@ def shop_of(argv: list[str] | None = None) -> tuple[Starlette, int]:
             late_s=given.late_s,
         ),
         clock=lambda: datetime.now(UTC),
+        level_webhooks=given.level_webhooks,
     )
     return app, given.port
 

@@ -19,7 +19,9 @@ TOPICS = {
     "partially_fulfilled": "order.updated",
     "fulfilled": "order.updated",
     "cancelled": "order.updated",
+    "edited": "order.updated",
 }
+PRODUCT_TOPIC = "product.updated"
 Node = dict[str, Any]
 
 

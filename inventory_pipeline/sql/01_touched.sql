@@ -1,7 +1,8 @@
 -- Which items a batch can have changed: the scope of an incremental run (SEMANTICS §3 to §6).
 -- In: events, cells, sweeps, stock, locations, wakeups, components, blindness, last_blindness, rules,
 -- rule_profiles, items, item_numbers; $reached (offset of the last run), $since (its time), $at.
--- Out: sku, with the times of the newest event that touched it (null where none did).
+-- Out: sku, with the offset of the newest entry that touched it (caused_by) and the times of the newest
+-- event that did; null where none did.
 WITH arrived AS (
     SELECT * FROM events WHERE ledger_offset > $reached
 ),
@@ -23,10 +24,10 @@ by_event AS (
     SELECT sku, ledger_offset, occurred_at, received_at FROM by_reservation
 ),
 by_snapshot AS (
-    SELECT item_no FROM cells WHERE ledger_offset > $reached
+    SELECT item_no, ledger_offset FROM cells WHERE ledger_offset > $reached
     UNION
     -- A complete snapshot says 0 of what it leaves out.
-    SELECT k.item_no
+    SELECT k.item_no, s.ledger_offset
     FROM sweeps s
     JOIN locations l ON l.location = s.location
     JOIN stock k ON list_contains(k.location_nos, l.location_no)
@@ -58,7 +59,7 @@ by_blindness AS (
 touched AS (
     SELECT sku, ledger_offset, occurred_at, received_at FROM by_event WHERE sku IS NOT NULL
     UNION ALL
-    SELECT n.sku, NULL, NULL, NULL
+    SELECT n.sku, b.ledger_offset, NULL, NULL
     FROM by_snapshot b JOIN item_numbers n ON n.item_no = b.item_no
     UNION ALL
     SELECT sku, NULL, NULL, NULL FROM by_rule
@@ -87,6 +88,7 @@ needed AS (
 )
 SELECT
     sku,
+    max(ledger_offset) AS caused_by,
     max_by(occurred_at, ledger_offset) AS occurred_at,
     max_by(received_at, ledger_offset) AS received_at
 FROM needed

@@ -11,6 +11,7 @@ SELECT
     $ledger_offset::BIGINT AS ledger_offset,
     s.occurred_at,
     s.received_at,
+    s.caused_by,
     true AS listed
 FROM quantities q
 LEFT JOIN scope s ON s.item_no = q.item_no

@@ -11,6 +11,7 @@ SELECT
     $ledger_offset::BIGINT AS ledger_offset,
     s.occurred_at,
     s.received_at,
+    s.caused_by,
     q.sku IS NOT NULL AS listed
 FROM quantities q
 FULL JOIN listed_before b

@@ -2,6 +2,10 @@
 -- A rule's own dates are not among them: the next one stands in `rules`.
 -- In: events, cells, sweeps, components, open_reservations, reference_postings, buckets,
 -- rulebook, sales, blindness, scope; $at. Grain: sku, due_at, after $at.
+-- Empty unless: (SELECT 1 FROM events WHERE occurred_at > $at
+--   UNION ALL SELECT 1 FROM cells WHERE as_of > $at UNION ALL SELECT 1 FROM sweeps WHERE as_of > $at
+--   UNION ALL SELECT 1 FROM open_reservations UNION ALL SELECT 1 FROM reference_postings
+--   UNION ALL SELECT 1 FROM rulebook WHERE buffer_auto_window_us IS NOT NULL)
 WITH dated_ahead AS (
     SELECT e.*
     FROM events e WHERE e.occurred_at > $at

@@ -59,6 +59,9 @@ def up(wishes: Wishes, terminal: Terminal | None = None) -> int:
     not; 130: interrupted before the work was done. Raises HubError with one clear message for what
     cannot be started.
     """
+    from inventory_pipeline.config.logs import configure_logs
+
+    configure_logs(level="warning")  # its steps are told on the terminal
     terminal = terminal or Terminal()
     with only_one(wishes.folders.state):
         run = _Run(wishes, terminal)

@@ -51,8 +51,10 @@ def work_under_way(ctx: HubContext, at: datetime) -> Work:
                    (SELECT count(*) FROM hub.outbox WHERE look AND dead_at IS NULL
                        AND channel = ANY(%(channels)s)
                        AND (look_after IS NULL OR look_after <= %(soon)s)),
-                   (SELECT count(*) FROM hub.outbox WHERE open_key IS NOT NULL AND dead_at IS NULL
-                       AND channel = ANY(%(channels)s))
+                   greatest(
+                       (SELECT count(*) FROM hub.outbox WHERE open_key IS NOT NULL
+                           AND dead_at IS NULL AND channel = ANY(%(channels)s)),
+                       (SELECT count(*) FROM hub.intents WHERE channel = ANY(%(channels)s)))
             FROM hub.sync_cursor AS s
             """,
             {"channels": list(ctx.hub.channels), "soon": at + SOON},

@@ -12,8 +12,7 @@ from inventory_pipeline.core.errors import Finding
 from inventory_pipeline.core.quantities import from_milli
 from inventory_pipeline.flow.evaluate import Evaluation
 from inventory_pipeline.flow.reconcile import ReconcileReport
-from inventory_pipeline.server.present import latency, percent, quantity
-from inventory_pipeline.server.rows import ChannelState, SyncState
+from inventory_pipeline.server.present import quantity
 
 MAX_VARIANCES = 20
 
@@ -43,26 +42,6 @@ def comparison_text(report: ReconcileReport) -> str:
             f"  … and {len(report.variances) - MAX_VARIANCES:,} more: see the page Variances"
         )
     return "\n".join(lines)
-
-
-def print_status(sync: SyncState, channels: Sequence[ChannelState]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("channel", "listings", "in sync", "waiting", "failing", "variances", "p50", "p95"):
-        table.add_column(name, justify="left" if name == "channel" else "right")
-    for c in channels:
-        table.add_row(
-            c.channel, f"{c.listings:,}", percent(c.in_sync, c.listings), f"{c.waiting:,}",
-            f"{c.failed + c.dead:,}", f"{c.open_variances:,}", latency(c.p50_s), latency(c.p95_s),
-        )  # fmt: skip
-    console = Console(highlight=False)
-    console.print(table)
-    behind = "up to date" if sync.behind == 0 else f"{sync.behind:,} entries behind"
-    console.print(
-        f"ledger at {sync.ledger_head:,}, numbers {behind}, {sync.inbox_waiting:,} webhooks waiting"
-    )
 
 
 # Of the waterfall's columns, those that say how a run went rather than what a number is.

@@ -54,6 +54,10 @@ def levels(a, b):
     return {("A", "dc"): {"on_hand": a}, ("B", "dc"): {"on_hand": b}}
 
 
+def pending(engine):
+    return engine.pending().to_pylist()
+
+
 def shown(pending):
     return {(row["channel"], row["external_id"]): row["desired_milli"] for row in pending}
 
@@ -74,6 +78,36 @@ def test_only_listings_whose_quantity_changed_are_pending(engine, tmp_path):
     [row] = engine.pending().to_pylist()
     assert (row["sku"], row["desired_milli"], row["ledger_offset"]) == ("A", 4_000, 3)
     assert row["occurred_at"] == clock("08:40")
+
+
+def test_a_change_names_the_newest_entry_that_moved_it(engine, tmp_path):
+    history = History().snapshot("wms", "08:00", levels(5, 3))
+    [first, _] = start(engine, TWO_ITEMS, history, tmp_path)
+    assert first["caused_by"] is None
+    history.event("wms", "pos_sale", "08:40", "A", 1, location="dc")
+    history.event("wms", "pos_sale", "08:39", "A", 1, location="dc")
+    history.event("wms", "pos_sale", "08:41", "B", 1, location="dc")
+    follow(engine, history, tmp_path, "08:45")
+    caused = {row["sku"]: (row["caused_by"], row["occurred_at"]) for row in pending(engine)}
+    assert caused == {"A": (3, clock("08:39")), "B": (4, clock("08:41"))}
+
+
+def test_a_change_that_a_snapshot_made_names_the_snapshot(engine, tmp_path):
+    history = History().snapshot("wms", "08:00", levels(5, 3))
+    start(engine, TWO_ITEMS, history, tmp_path)
+    history.snapshot("wms", "08:50", {("A", "dc"): {"on_hand": 9}}, complete=True)
+    follow(engine, history, tmp_path, "09:00")
+    caused = {row["sku"]: (row["caused_by"], row["occurred_at"]) for row in pending(engine)}
+    assert caused == {"A": (2, None), "B": (2, None)}
+
+
+def test_a_change_that_time_made_names_no_entry(engine, tmp_path):
+    history = History().snapshot("wms", "08:00", levels(5, 3))
+    history.event("wms", "pos_sale", "09:00", "A", 2, location="dc")
+    start(engine, TWO_ITEMS, history, tmp_path)
+    follow(engine, history, tmp_path, "09:00")
+    [row] = pending(engine)
+    assert (row["sku"], row["caused_by"]) == ("A", None)
 
 
 def test_a_quantity_that_changes_twice_is_pending_once(engine, tmp_path):

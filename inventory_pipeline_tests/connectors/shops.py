@@ -32,6 +32,7 @@ class Shop:
 
     url: str
     deliveries: list[Delivery] = field(default_factory=list)
+    forward_to: str = ""  # a hub's own receiver
 
     def post(self, path: str, **body: Any) -> dict[str, Any]:
         answer = httpx.post(self.url + path, json=body, trust_env=False)
@@ -63,7 +64,11 @@ def _shop(build: Callable[[str], Starlette]) -> Iterator[Shop]:
         headers = {name.lower(): value for name, value in request.headers.items()}
         body = await request.body()
         shop.deliveries.append(Delivery(headers=headers, body=body, received_at=datetime.now(UTC)))
-        return Response()
+        if not shop.forward_to:
+            return Response()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.post(shop.forward_to, content=body, headers=headers)
+        return Response(status_code=answer.status_code)
 
     receiver = Starlette(routes=[Route("/hook", receive, methods=["POST"])])
     with serving(receiver) as hooks, serving(build(f"{hooks}/hook")) as url:
@@ -72,7 +77,7 @@ def _shop(build: Callable[[str], Starlette]) -> Iterator[Shop]:
 
 
 @contextlib.contextmanager
-def shopify_shop(folder: Path, **bucket: float) -> Iterator[Shop]:
+def shopify_shop(folder: Path, *, levels: bool = False, **bucket: float) -> Iterator[Shop]:
     """Delivers every webhook twice."""
     (folder / "items.csv").write_text(CATALOG)
 
@@ -87,6 +92,7 @@ def shopify_shop(folder: Path, **bucket: float) -> Iterator[Shop]:
             webhook_secret="hush",
             delivery=DeliveryFaults(duplicate_percent=100),
             clock=lambda: datetime.now(UTC),
+            level_webhooks=levels,
         )
 
     with _shop(build) as shop:
@@ -94,7 +100,7 @@ def shopify_shop(folder: Path, **bucket: float) -> Iterator[Shop]:
 
 
 @contextlib.contextmanager
-def woocommerce_shop(folder: Path) -> Iterator[Shop]:
+def woocommerce_shop(folder: Path, *, levels: bool = False) -> Iterator[Shop]:
     """Delivers every webhook twice."""
     (folder / "items.csv").write_text(CATALOG)
 
@@ -108,6 +114,7 @@ def woocommerce_shop(folder: Path) -> Iterator[Shop]:
             webhook_secret="hush",
             delivery=DeliveryFaults(duplicate_percent=100),
             clock=lambda: datetime.now(UTC),
+            level_webhooks=levels,
         )
 
     with _shop(build) as shop:

@@ -281,6 +281,17 @@ def test_pending_orders_hold_stock_too(tmp_path):
         assert [b["quantity"] for b in bodies(polled(connected(shop))[0]).values()] == [2]
 
 
+def test_a_cancelled_order_closes_its_lines_and_is_not_counted_as_giving_back(shop):
+    shop.order("1", SKU_1=2)
+    connector = connected(shop)
+    before, _ = polled(connector)
+    shop.clock.forward(60)
+    shop.post("/storefront/orders/1/cancel")
+    types = [b["type"] for b in bodies([*before, *polled(connector)[0]]).values()]
+    assert types == ["order_placed", "order_cancelled"]
+    assert connector.capabilities.restores_on == frozenset()
+
+
 def test_the_order_list_tells_the_same_events_as_the_feed(shop):
     shop.order("1", SKU_1=2)
     shop.clock.forward(60)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from inventory_pipeline.flow import hints
 from inventory_pipeline.flow.context import open_context
 from inventory_pipeline.flow.drain import drain
 from inventory_pipeline.flow.land import land_changes, land_inbox, land_snapshots
@@ -141,6 +142,39 @@ def test_from_the_warehouse_to_amazon_and_back_by_an_order(world):
     assert placed == [("order/701-0000000-0000001:item/100:placed",)], "told twice, counted once"
     drained_until(ctx, lambda: _queue_is_empty(shop))
     assert rows(ctx, "SELECT reason FROM hub.quarantine") == []
+
+
+@pytest.mark.parametrize("restocks", [True, False])
+def test_a_cancelled_order_frees_its_units_whether_amazon_gives_them_back_or_not(world, restocks):
+    ctx, shop, _ = world
+    drained_until(ctx, lambda: shop.shown()["SKU-1"] == 13)
+    shop.order("1", SKU_1=4)
+    ordered = "SELECT count(*) FROM hub.ledger WHERE system = 'amazon' AND type = 'order_placed'"
+    drained_until(ctx, lambda: rows(ctx, ordered) == [(1,)])
+    desired = "SELECT desired_milli FROM hub.outbox WHERE external_id = 'SKU-1'"
+    assert rows(ctx, desired) == [(9_000,)]
+    shop.post("/storefront/orders/1/cancel")
+    if not restocks:
+        shop.post("/control/set", sku="SKU-1", available=9)
+    drained_until(ctx, lambda: rows(ctx, desired) == [(13_000,)])
+    drained_until(ctx, lambda: shop.shown()["SKU-1"] == 13)
+    assert rows(ctx, "SELECT reason FROM hub.quarantine") == []
+
+
+def test_a_quantity_that_was_typed_in_at_amazon_is_read_and_put_right(world, monkeypatch):
+    monkeypatch.setattr(hints, "GRACE", timedelta(0))
+    ctx, shop, _ = world
+    drained_until(ctx, lambda: shop.shown()["SKU-1"] == 13)
+    settled = "SELECT count(*) FROM hub.outbox WHERE open_key IS NULL AND NOT look"
+    drained_until(ctx, lambda: rows(ctx, settled + " AND external_id = 'SKU-1'") == [(1,)])
+    land_changes(ctx, "amazon")
+    assert hints.judge_hints(ctx).to_read == 0, "our own write, told back"
+    shop.post("/control/set", sku="SKU-1", available=40)
+    land_changes(ctx, "amazon")
+    assert hints.judge_hints(ctx).to_read == 1
+    assert rows(ctx, "SELECT external_id FROM hub.outbox WHERE unread") == [("SKU-1",)]
+    drained_until(ctx, lambda: shop.shown()["SKU-1"] == 13)
+    assert rows(ctx, "SELECT count(*) FROM hub.reconciliations") == [(0,)]
 
 
 def _queue_is_empty(shop) -> bool:

@@ -118,6 +118,16 @@ def test_a_notification_whose_deletion_was_lost_is_recognized(shop):
     assert shop.calls()["getOrder"] == 1
 
 
+def test_every_notification_has_an_id_of_its_own_though_the_queue_was_empty_in_between(shop):
+    connector = connected(shop)
+    shop.order("1", SKU_1=1)
+    told, place = polled(connector, at_rest(connector, shop))
+    assert {body["type"] for body in bodies(told).values()} == {"order_placed"}
+    shop.post("/storefront/orders/1/cancel")
+    after, _ = polled(connector, place)
+    assert "order_cancelled" in {body["type"] for body in bodies(after).values()}
+
+
 def test_the_ids_that_are_remembered_are_bounded(shop):
     connector = connected(shop)
     for number in range(KNOWN_IDS + 5):

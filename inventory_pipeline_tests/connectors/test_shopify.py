@@ -3,7 +3,7 @@
 import json
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import stamina
@@ -147,6 +147,7 @@ def test_a_refund_before_shipping_cancels_those_units_only():
     connector = connected("https://x.example", {"SKU-1"})
     order = {
         "id": 5, "created_at": "2026-03-02T08:00:00-05:00", "cancelled_at": None,
+        "updated_at": "2026-03-02T08:00:01-05:00",
         "line_items": [{"id": 51, "variant_id": 1, "sku": "SKU-1", "quantity": 3}],
         "fulfillments": [],
         "refunds": [{
@@ -157,7 +158,7 @@ def test_a_refund_before_shipping_cancels_those_units_only():
             ],
         }],
     }  # fmt: skip
-    placed, cancelled = [e.body for e in connector.parse("orders/updated", delivery(order))]
+    placed, cancelled = [e.body for e in connector.parse("orders/create", delivery(order))]
     assert cancelled == {
         "event_id": "gid://shopify/Order/5:line/51:refund/9:cancelled",
         "type": "order_cancelled",
@@ -191,10 +192,111 @@ def test_a_cancelled_fulfilment_takes_its_word_back():
     }  # fmt: skip
     events = [e.body for e in connector.parse("orders/updated", delivery(order))]
     assert [(e["type"], e["occurred_at"][11:13]) for e in events] == [
-        ("order_placed", "07"),
         ("order_fulfilled", "08"),
         ("fulfilment_cancelled", "09"),
     ]
+
+
+def net_of_lines(events) -> dict[str, int]:
+    """Units that were ordered, by line."""
+    net: dict[str, int] = {}
+    for body in bodies(events).values():
+        if body["type"] in {"order_placed", "order_adjusted"}:
+            net[body["line_id"]] = net.get(body["line_id"], 0) + body["quantity"]
+    return net
+
+
+RAISED = {"gid://shopify/LineItem/100": 7, "gid://shopify/LineItem/101": 3}
+
+
+def edited(shop: Shop) -> None:
+    """Two units are raised to three and then to seven; three of another item are added."""
+    shop.order("1", SKU_1=2)
+    time.sleep(1.1)  # the shop tells whole seconds
+    shop.post("/storefront/orders/1/edit", lines=[{"sku": "SKU-1", "quantity": 1}])
+    more = [{"sku": "SKU-1", "quantity": 4}, {"sku": "SKU-2", "quantity": 3}]
+    shop.post("/storefront/orders/1/edit", lines=more)
+
+
+def test_a_quantity_that_is_raised_after_the_sale_is_ordered(shop):
+    connector = connected(shop.url, page_size=1)
+    edited(shop)
+    events, _ = polled(connector)
+    assert net_of_lines(events) == RAISED
+    found = bodies(events)
+    placed = found["gid://shopify/Order/1:line/100:placed"]
+    assert (placed["type"], placed["quantity"]) == ("order_placed", 2)
+    more = found["gid://shopify/Order/1:line/100:edit/2:added"]
+    assert (more["type"], more["quantity"]) == ("order_adjusted", 4)
+    assert more["occurred_at"] > placed["occurred_at"], "dated by the edit"
+    new = found["gid://shopify/Order/1:line/101:placed"]
+    assert (new["type"], new["quantity"]) == ("order_placed", 3)
+    assert new["occurred_at"] == more["occurred_at"], "a new line is placed by its edit"
+
+
+def test_an_edited_order_tells_the_same_events_in_whatever_way_they_come(shop):
+    connector = connected(shop.url)
+    shop.order("1", SKU_1=2)
+    first, _ = polled(connector)
+    time.sleep(1.1)
+    shop.post("/storefront/orders/1/edit", lines=[{"sku": "SKU-1", "quantity": 1}])
+    second, _ = polled(connector)
+    more = [{"sku": "SKU-1", "quantity": 4}, {"sku": "SKU-2", "quantity": 3}]
+    shop.post("/storefront/orders/1/edit", lines=more)
+    shop.post("/storefront/orders/1/fulfil")
+    from_webhooks = told(connector, shop, 8)
+    last, _ = polled(connector)
+    late, _ = polled(connected(shop.url))
+    assert net_of_lines(late) == RAISED, "who never saw the first quantity"
+    assert net_of_lines(from_webhooks) == RAISED, "no poll at all"
+    assert net_of_lines([*first, *second, *from_webhooks, *last, *late]) == RAISED
+    assert net_of_lines([*late, *from_webhooks, *second, *first]) == RAISED
+
+
+def test_a_webhook_that_was_sent_after_an_edit_does_not_pass_for_the_first_quantity(shop):
+    connector = connected(shop.url)
+    edited(shop)
+    created = shop.wait_for(1)[0]
+    payload = json.loads(created.body)
+    payload["line_items"][0]["quantity"] = 7
+    payload["updated_at"] = "2100-01-01T00:00:00Z"
+    for topic in ("orders/create", "orders/updated", "orders/paid"):
+        events = connector.parse(topic, delivery(payload))
+        assert net_of_lines(events) in (RAISED, {}), "read again, or nothing said"
+    assert net_of_lines(connector.parse("orders/create", delivery(payload))) == RAISED
+    gone = {"order_edit": {"order_id": 99}}
+    assert connector.parse("orders/edited", delivery(gone)) == []
+    with pytest.raises(WebhookRefused):
+        connector.parse("orders/edited", delivery({"order_edit": None}))
+
+
+def test_an_edit_of_very_many_lines_is_read_to_its_end(tmp_path, monkeypatch):
+    from inventory_pipeline.connectors import shopify_documents as documents
+
+    monkeypatch.setattr(documents, "SALES_PER_PAGE", 2)
+    monkeypatch.setattr(documents, "AGREEMENTS_PER_PAGE", 2)
+    with shopify_shop(tmp_path) as shop:
+        shop.order("1", SKU_1=1)
+        for _ in range(5):
+            lines = [{"sku": f"SKU-{number}", "quantity": 1} for number in range(1, 8)]
+            shop.post("/storefront/orders/1/edit", lines=lines)
+        net = net_of_lines(polled(connected(shop.url))[0])
+        assert sorted(net.values()) == [5] * 6 + [6]
+
+
+def test_the_order_list_tells_the_same_events_as_the_feed(shop):
+    shop.order("1", SKU_1=2)
+    time.sleep(2.1)
+    cut = datetime.now(UTC)
+    for number in range(2, 6):
+        shop.order(str(number), SKU_7=1)
+    connector = connected(shop.url, page_size=2, overlap_s=3600)
+    everything = bodies(polled(connector)[0])
+    day = timedelta(days=1)
+    assert bodies(list(connector.orders_since(cut - day))) == everything
+    recent = bodies(list(connector.orders_since(cut)))
+    assert set(everything) - set(recent) == {"gid://shopify/Order/1:line/100:placed"}
+    assert list(connector.orders_since(cut + day)) == []
 
 
 def delivery(body: object, **headers: str) -> Delivery:

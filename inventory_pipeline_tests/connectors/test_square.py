@@ -197,6 +197,18 @@ def test_what_a_webhook_says_is_a_hint_and_what_happened_is_read(shop):
     assert sorted(b["quantity"] for b in sales if b["type"] == "pos_sale") == ["2", "3"]
 
 
+def test_the_count_in_a_webhook_is_a_hint_about_a_channels_listing_at_its_place(shop):
+    shop.sell("1", 2)
+    topic = "inventory.count.updated"
+    delivery = shop.wait_for(1)[0]
+    (told,) = hooked(shop, role="channel").hints(topic, delivery)
+    assert (told.external_id, told.bucket_external) == (variation_id("SKU-1"), MAIN)
+    assert told.quantity_milli == 1000 * shop.shown()["SKU-1"]
+    assert abs(told.told_at - shop.clock()) < timedelta(minutes=1)
+    assert hooked(shop, role="channel").hints("order.updated", delivery) == []
+    assert hooked(shop).hints(topic, delivery) == [], "of a source it is no hint: it is read"
+
+
 def test_the_signature_is_over_the_address_and_the_raw_body(shop):
     shop.sell("1", 1)
     good = shop.wait_for(1)[0]

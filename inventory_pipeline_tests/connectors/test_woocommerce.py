@@ -1,8 +1,9 @@
 """The WooCommerce connector against a shop that speaks the same calls, and against faults."""
 
 import json
+import time
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import stamina
@@ -112,6 +113,21 @@ def test_the_feed_is_read_to_its_end_whatever_the_page(shop):
     assert polled(connected(shop.url, orders_since="2100-01-01"))[0] == []
 
 
+def test_the_order_list_tells_the_same_events_as_the_feed(shop):
+    shop.order("1", SKU_1=2)
+    time.sleep(2.1)
+    cut = datetime.now(UTC)
+    for number in range(2, 7):  # most of them within one second
+        shop.order(str(number), SKU_7=1)
+    connector = connected(shop.url, page_size=2, overlap_s=3600)
+    everything = bodies(polled(connector)[0])
+    day = timedelta(days=1)
+    assert bodies(list(connector.orders_since(cut - day))) == everything
+    recent = bodies(list(connector.orders_since(cut)))
+    assert set(everything) - set(recent) == {"order/1:line/100:placed"}
+    assert list(connector.orders_since(cut + day)) == []
+
+
 ORDER = {
     "id": 5, "status": "processing", "date_created_gmt": "2026-03-02T08:00:00",
     "date_modified_gmt": "2026-03-02T09:00:00", "date_paid_gmt": None,
@@ -177,6 +193,19 @@ def test_a_wrong_signature_is_refused_and_a_rotated_secret_is_not(shop):
         connected(shop.url).verify(bad)
     with pytest.raises(WebhookRefused):
         connected(shop.url, webhook_secret="other").verify(good)
+
+
+def test_the_unsigned_ping_of_a_new_webhook_is_answered_and_tells_nothing():
+    def sent(body, **headers):
+        return Delivery(headers=headers, body=body, received_at=datetime.now(UTC))
+
+    shop = connected("http://127.0.0.1:9")
+    assert not shop.verify(sent(b"webhook_id=12")).keep
+    for odd in (b"webhook_id=12&x=1", b"webhook_id=", b'{"webhook_id": 12}', b""):
+        with pytest.raises(WebhookRefused):
+            shop.verify(sent(odd))
+    with pytest.raises(WebhookRefused):
+        shop.verify(sent(b"webhook_id=12", **{"x-wc-webhook-signature": "guessed"}))
 
 
 @pytest.mark.parametrize("body", [b"webhook_id=1", b"[]", {"id": 1}, {"id": "x"}])

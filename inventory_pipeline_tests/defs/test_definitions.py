@@ -1,6 +1,7 @@
 """The definitions of a hub are pinned: a key that changes breaks everybody's history."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from inventory_pipeline.config.load import load_hub
 from inventory_pipeline.core.errors import HubError
 from inventory_pipeline.defs.build import build_definitions
 from inventory_pipeline.defs.resources import HubResource
+from inventory_pipeline.flow.activation import activate_folder
 from inventory_pipeline_tests.defs.hubs import two_channels
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -198,3 +200,32 @@ def test_importing_the_definitions_loads_nothing_heavy():
         timeout=120,
     )
     assert answer.stdout.strip() == "[]"
+
+
+def shown_systems(folder, **environment):
+    code = (
+        "import inventory_pipeline.definitions as d\n"
+        "keys = d.defs.resolve_all_asset_keys()\n"
+        "print(sorted(k.to_user_string() for k in keys if k.path[0] == 'landing'))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            **{n: v for n, v in os.environ.items() if n != "HUB_POSTGRES_URL"},
+            "HUB_FOLDER": str(folder), "PYTHONPATH": str(REPOSITORY), **environment,
+        },
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def test_a_half_edited_folder_leaves_the_definitions_of_the_hub_that_counts(tmp_path, pg_url):
+    folder = tmp_path / "hub"
+    shutil.copytree(FIRST_HUB, folder)
+    before = shown_systems(folder)
+    activate_folder(folder, tmp_path / "state", pg_url, by="maria")
+    (folder / "hub.yaml").write_text("hub: [")
+    after = shown_systems(folder, HUB_POSTGRES_URL=pg_url)
+    assert after.returncode == 0, after.stderr
+    assert after.stdout == before.stdout
+    assert "has mistakes; shown is the hub as it was activated last" in after.stderr
+    assert shown_systems(folder).returncode != 0

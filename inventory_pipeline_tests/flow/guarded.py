@@ -8,6 +8,7 @@ from inventory_pipeline.core.ledger import LedgerEvent
 from inventory_pipeline.core.outbox import PlannedWrite, plan_writes
 from inventory_pipeline.core.ports import Level, ListingRef
 from inventory_pipeline.core.vocabulary import Mode, MovesAt
+from inventory_pipeline.flow.cycle import selling_systems
 from inventory_pipeline.flow.guard import judge
 from inventory_pipeline.memory import guard, ledger, outbox, sync
 from inventory_pipeline_tests.fakes import (
@@ -98,6 +99,10 @@ class Guarded:
             outbox.store_desired(
                 connection, rows, policy_version=1, mapping_version=1, computed_at=self.clock()
             )
+            outbox.look_at_own_events(
+                connection, selling_systems(self.ctx), upto=self.offset,
+                after=sync.state(connection).ledger_offset,
+            )  # fmt: skip
             sync.move(
                 connection, ledger_offset=self.offset, computed_at=self.clock(), next_wakeup_at=None
             )

@@ -170,6 +170,17 @@ def test_a_few_orders_do_not_excuse_an_import(hub):
     assert hub.push().newly_held == 100
 
 
+def test_what_the_channel_sold_itself_does_not_excuse_an_import(hub):
+    """It shows 20 by its own sales; that it would show 0 is the import's doing."""
+    hub.imported()
+    for number, sku in enumerate(hub.skus):
+        hub.sold(sku, 20, number, system="shop", channel=CHANNEL)
+    hub.want(**hub.every(0))
+    judged = hub.push()
+    assert (judged.send, judged.newly_held) == ([], 100)
+    assert {row.from_milli for row in hub.held()} == {20_000}
+
+
 def test_orders_from_before_the_last_settled_number_do_not_excuse_an_import(hub):
     """A capped number stayed as it was while these were sold."""
     for number, sku in enumerate(hub.skus):

@@ -149,6 +149,7 @@ def test_an_order_counts_in_what_is_expected_only_once_desired_has_it_too(bench)
         head = ledger.head(connection)
     assert expected_of(bench, "A") == 10_000
     with bench.ctx.pg.connection() as connection:
+        outbox.look_at_own_events(connection, {"shop": ["web"]}, after=head - 1, upto=head)
         sync.move(connection, ledger_offset=head, computed_at=bench.clock(), next_wakeup_at=None)
     assert expected_of(bench, "A") == 8_000
 

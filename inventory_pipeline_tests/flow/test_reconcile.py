@@ -1,13 +1,17 @@
 """What a channel shows against what it must be showing: causes, heals, and no false alarms."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from inventory_pipeline.core.errors import ChannelRefused
+from inventory_pipeline.core.errors import ChannelBusy, ChannelRefused
+from inventory_pipeline.core.ports import LevelPage, ListingRef
 from inventory_pipeline.core.vocabulary import Cause, Mode
 from inventory_pipeline.flow import reconcile as reconcile_module
 from inventory_pipeline.flow.reconcile import heal, reconcile_channel
+from inventory_pipeline.memory import modes
+from inventory_pipeline_tests.fakes import busy
 from inventory_pipeline_tests.flow.test_push import Bench
 
 
@@ -152,3 +156,102 @@ def test_a_shadow_channel_is_compared_with_desired_and_never_healed(pg, tmp_path
     bench.clock.pass_(minutes=1)
     assert set(causes(bench)) == {"A"}
     assert heal(bench.ctx) == {}
+
+
+def switch_off(bench):
+    with bench.ctx.pg.connection() as connection:
+        modes.set_override(connection, "web", Mode.OFF, by="ops", reason="stop", at=bench.clock())
+
+
+def test_a_channel_that_is_switched_off_is_not_read_to_its_end(bench, monkeypatch):
+    bench.channel.levels["A"] = 99
+    assert set(causes(bench)) == {"A"}
+    monkeypatch.setattr(reconcile_module, "ASKED_WHETHER_STOPPED_S", 0)
+    read_levels = bench.channel.read_levels
+
+    def off_after_the_first(listings):
+        for level in read_levels(listings):
+            yield level
+            switch_off(bench)
+
+    monkeypatch.setattr(bench.channel, "read_levels", off_after_the_first)
+    bench.channel.reads.clear()
+    bench.channel.levels.update(A=10, B=77)
+    report = reconcile_channel(bench.ctx, "web")
+    assert (report.compared, report.variances) == (0, ())
+    assert "switched off" in report.skipped
+    assert len(bench.channel.reads) == 2, "not the third"
+    assert [row[0] for row in open_variances(bench)] == ["A"], "nothing is opened or closed"
+    with bench.ctx.pg.connection() as connection:
+        [(failure,)] = connection.execute(
+            "SELECT failure FROM hub.reconciliations WHERE finished_at IS NULL"
+        ).fetchall()
+    assert "switched off" in failure
+
+
+def test_a_channel_that_is_switched_off_before_it_is_read_again_has_no_new_variance(
+    bench, monkeypatch
+):
+    bench.channel.levels["B"] = 77
+    monkeypatch.setattr(reconcile_module.time, "sleep", lambda _seconds: switch_off(bench))
+    bench.channel.reads.clear()
+    assert causes(bench) == {}
+    assert sorted(bench.channel.reads) == ["A", "B", "C"], "once each"
+    assert open_variances(bench) == []
+
+
+class InPages:
+    """The channel of a bench, whose full reading breaks off behind pages and can be resumed."""
+
+    def __init__(self, bench, *breaks):
+        self.channel = bench.channel
+        self.breaks = list(breaks)
+        self.asked = []
+
+    def __getattr__(self, name):
+        return getattr(self.channel, name)
+
+    def level_pages(self, resume=None):
+        names = sorted(self.channel.levels)
+        for place in range(int(resume or 0), len(names)):
+            if self.breaks and self.breaks[0] == place:
+                self.breaks.pop(0)
+                raise busy(retry_after_s=3)
+            self.asked.append(names[place])
+            listing = ListingRef(bucket="main", bucket_external="1", external_id=names[place])
+            more = str(place + 1) if place + 1 < len(names) else None
+            yield LevelPage(levels=list(self.channel.read_levels([listing])), resume=more)
+
+
+def in_pages(bench, *breaks):
+    pages = InPages(bench, *breaks)
+    bench.ctx = replace(bench.ctx, connectors={"shop": pages})
+    return pages
+
+
+def test_a_reading_that_breaks_off_goes_on_in_the_same_comparison(bench, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(reconcile_module.time, "sleep", pauses.append)
+    pages = in_pages(bench, 1, 1, 2)
+    report = reconcile_channel(bench.ctx, "web")
+    assert (report.compared, report.variances) == (3, ())
+    assert pages.asked == ["A", "B", "C"], "each page once"
+    assert pauses == [3, 3, 3]
+
+
+def test_a_reading_that_gets_nowhere_fails_and_leaves_what_was_known(bench):
+    bench.channel.levels["A"] = 99
+    assert set(causes(bench)) == {"A"}
+    bench.channel.levels["B"] = 77
+    in_pages(bench, *[1] * 50)
+    with pytest.raises(ChannelBusy):
+        reconcile_channel(bench.ctx, "web")
+    assert [row[0] for row in open_variances(bench)] == ["A"]
+
+
+def test_a_reading_that_waits_ends_when_the_channel_is_switched_off(bench, monkeypatch):
+    monkeypatch.setattr(reconcile_module, "ASKED_WHETHER_STOPPED_S", 0)
+    monkeypatch.setattr(reconcile_module.time, "sleep", lambda _seconds: switch_off(bench))
+    pages = in_pages(bench, 1, 1)
+    assert "switched off" in reconcile_channel(bench.ctx, "web").skipped
+    assert pages.asked == ["A"]

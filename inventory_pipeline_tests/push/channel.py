@@ -70,6 +70,7 @@ class Channel:
     known_keys: dict[str, list] = field(default_factory=dict)
     contents: dict[str, list] = field(default_factory=dict)
     late: list = field(default_factory=list)
+    lagging: list = field(default_factory=list)  # (when, sku, units) that it will hold or take off
     jobs: dict[str, list] = field(default_factory=dict)
     writes: list[tuple[str, int, int]] = field(default_factory=list)  # sku, before, after
     reads: list[str] = field(default_factory=list)
@@ -77,12 +78,22 @@ class Channel:
     def available(self, sku):
         return self.on_hand[sku] - self.held[sku]
 
-    def sell(self, sku, units):
-        """An order: on_hand stays until it is shipped."""
-        if self.capabilities.basis is Basis.ON_HAND:
+    def free(self, sku):
+        """What it can still sell, orders that have not lowered its number yet left out."""
+        return self.available(sku) - sum(units for _, of, units in self.lagging if of == sku)
+
+    def sell(self, sku, units, *, lag_s=0):
+        """An order: on_hand stays until it is shipped. Its number falls `lag_s` later."""
+        if lag_s:
+            self.lagging.append((self.clock() + timedelta(seconds=lag_s), sku, units))
+        elif self.capabilities.basis is Basis.ON_HAND:
             self.held[sku] += units
         else:
             self.on_hand[sku] -= units
+
+    def restore(self, sku, units):
+        """An order that is cancelled gives its units back."""
+        self.sell(sku, -units)
 
     def ship(self, sku):
         self.on_hand[sku] -= self.held[sku]
@@ -163,6 +174,10 @@ class Channel:
 
     def _catch_up(self):
         """What was accepted before, or answered too late, has been applied by now."""
+        due = [sale for sale in self.lagging if sale[0] <= self.clock()]
+        self.lagging = [sale for sale in self.lagging if sale not in due]
+        for _, sku, units in due:
+            self.sell(sku, units)
         waiting, self.late = self.late, []
         for writes, key in waiting:
             self.jobs[key] = self._apply(writes, key)
@@ -222,9 +237,12 @@ class Merchant:
         self.stock = dict.fromkeys(SKUS, 0)
         self.counted = dict.fromkeys(SKUS, 0)  # ordered units that the hub knows of
         self.bought = dict.fromkeys(SKUS, 0)
+        self.most = {}  # the most that is offered of a sku, whatever there is
+        self.standing = []  # orders that nobody has cancelled
         self.offset = 0
         self.orders = 0
         self.pending = []
+        self.placed = {}  # by order id, what has reached the ledger
         self.take_over()
 
     def take_over(self):
@@ -234,7 +252,8 @@ class Merchant:
             attempts.abandon_open_attempts(connection, epoch=epoch, at=self.clock())
 
     def desired(self, sku):
-        return max(0, self.stock[sku] - self.counted[sku])
+        there = max(0, self.stock[sku] - self.counted[sku])
+        return min(there, self.most.get(sku, there))
 
     def truly_available(self, sku):
         return max(0, self.stock[sku] - self.bought[sku])
@@ -245,25 +264,58 @@ class Merchant:
         with self.ctx.pg.connection() as connection:
             self._store(connection, stock)
 
-    def sold(self, sku, units=1):
+    def cap(self, sku, units):
+        """No more than so many are offered: a sale need not change what is desired."""
+        self.most[sku] = units
+        with self.ctx.pg.connection() as connection:
+            self._store(connection, [sku])
+
+    def sold(self, sku, units=1, *, lag_s=0):
         """The channel sells by itself; its order comes later."""
-        if self.channel.available(sku) < units:
+        if self.channel.free(sku) < units:
             return
-        self.channel.sell(sku, units)
+        self.channel.sell(sku, units, lag_s=lag_s)
         self.bought[sku] += units
         self.orders += 1
+        order = LedgerEvent(
+            system="shop", event_id=f"o{self.orders}", type="order_placed",
+            occurred_at=self.clock(), received_at=self.clock(), content_hash=b"", raw="{}",
+            source="test", position="1", item=sku, sku=sku, quantity_milli=units * 1000,
+            order_id=str(self.orders), line_id="1", channel="web",
+        )  # fmt: skip
+        self.pending.append(order)
+        if not lag_s:
+            self.standing.append(order)
+
+    def cancel(self, place=0, *, whole=False):
+        """A customer cancels: a line, or an order as a whole, which names no item."""
+        order = self.standing.pop(place % len(self.standing))
+        units = order.quantity_milli // 1000
+        if (
+            self.channel.capabilities.basis is Basis.ON_HAND
+            and self.channel.held[order.sku] < units
+        ):
+            return  # it was shipped
+        if "cancel" in self.channel.capabilities.restores_on:
+            self.channel.restore(order.sku, units)
+        self.bought[order.sku] -= units
+        gone = {"item": None, "sku": None, "quantity_milli": None, "line_id": None}
         self.pending.append(
-            LedgerEvent(
-                system="shop", event_id=f"o{self.orders}", type="order_placed",
-                occurred_at=self.clock(), received_at=self.clock(), content_hash=b"", raw="{}",
-                source="test", position="1", item=sku, sku=sku, quantity_milli=units * 1000,
-                order_id=str(self.orders), line_id="1", channel="web",
+            replace(
+                order, event_id=f"c{order.order_id}", type="order_cancelled",
+                occurred_at=self.clock(), **(gone if whole else {}),
             )
         )  # fmt: skip
 
     def deliver(self, place=0):
-        """One of the orders on their way reaches the ledger, and the cycle computes it."""
-        event = self.pending.pop(place % len(self.pending))
+        """One of the events on their way reaches the ledger, and the cycle computes it. A cancel
+        never overtakes its order.
+        """
+        event = self.pending[place % len(self.pending)]
+        event = next(one for one in self.pending if one.order_id == event.order_id)
+        self.pending.remove(event)
+        order = self.placed.setdefault(event.order_id, event)
+        units = order.quantity_milli // 1000
         event = replace(event, received_at=self.clock())
         with self.ctx.pg.connection() as connection:
             before = ledger.head(connection)
@@ -271,8 +323,8 @@ class Merchant:
                 connection, [event], [], received_at=self.clock(), mapping_version=1
             )
             head = ledger.head(connection)
-            self.counted[event.sku] += event.quantity_milli // 1000
-            self._store(connection, [event.sku])
+            self.counted[order.sku] += units if event.type == "order_placed" else -units
+            self._store(connection, [order.sku])
             outbox.look_at_own_events(connection, {"shop": ["web"]}, after=before, upto=head)
             sync.move(connection, ledger_offset=head, computed_at=self.clock(), next_wakeup_at=None)
 

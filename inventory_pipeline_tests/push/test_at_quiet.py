@@ -36,6 +36,7 @@ def capabilities(draw):
         atomic_batch=draw(st.booleans()),
         completion=draw(st.sampled_from([Completion.SYNC, Completion.JOB])),
         moves_at=MovesAt.ORDER,
+        restores_on=frozenset({"cancel"} if draw(st.booleans()) else ()),
         parallel=draw(st.integers(1, 2)),
     )
 
@@ -62,6 +63,19 @@ class Pushing(RuleBasedStateMachine):
     def it_sells(self, sku, number):
         self.merchant.sold(sku, number)
 
+    @rule(sku=skus, lag=st.integers(1, 4))
+    def it_sells_and_its_number_falls_a_little_later(self, sku, lag):
+        self.merchant.sold(sku, 1, lag_s=lag)
+
+    @precondition(lambda self: self.merchant.standing)
+    @rule(place=st.integers(0, 9), whole=st.booleans())
+    def somebody_cancels(self, place, whole):
+        self.merchant.cancel(place, whole=whole)
+
+    @rule(sku=skus, number=st.integers(1, 6))
+    def no_more_than_so_many_are_offered(self, sku, number):
+        self.merchant.cap(sku, number)
+
     @precondition(lambda self: self.merchant.pending)
     @rule(place=st.integers(0, 9))
     def an_order_comes_in(self, place):
@@ -75,6 +89,10 @@ class Pushing(RuleBasedStateMachine):
     def somebody_edits(self, sku, number):
         self.channel.on_hand[sku] = number + self.channel.held[sku]
         self.edited.add(sku)
+
+    @rule(sku=skus)
+    def it_is_read_again(self, sku):
+        self.merchant.reconcile(sku)
 
     @rule(fault=st.sampled_from(FAULTS))
     def something_goes_wrong_next(self, fault):
@@ -105,24 +123,32 @@ class Pushing(RuleBasedStateMachine):
             self._come_to_rest()
             self._check_rest()
             self._check_that_a_sale_needs_no_write()
+            self._check_sales_beside_a_write()
+            self._check_cancels_that_change_nothing()
         finally:
             self.merchant.ctx.pg.close()
 
     def _come_to_rest(self):
-        merchant, channel = self.merchant, self.channel
-        channel.faults.clear()
-        channel.sells_meanwhile.clear()
-        while merchant.pending:
-            merchant.deliver()
+        self.channel.faults.clear()
+        self.channel.sells_meanwhile.clear()
+        # Reconciliation names an edit and has it sent again.
+        self._rest(reread=sorted(self.edited))
+
+    def _rest(self, reread=()):
+        merchant = self.merchant
+        self._deliver_all()
         for turn in range(30):
             merchant.clock.pass_(seconds=POLL + 1)
-            if turn == 2:
+            if turn == 2 and reread:
                 merchant.clock.pass_(minutes=6)
-                # Reconciliation names an edit and has it sent again.
-                merchant.reconcile(*sorted(self.edited))
+                merchant.reconcile(*reread)
             merchant.push()
-            if turn > 3 and not self._waiting():
+            if turn > (3 if reread else 1) and not self._waiting():
                 return
+
+    def _deliver_all(self):
+        while self.merchant.pending:
+            self.merchant.deliver()
 
     def _waiting(self):
         [(waiting,)] = self.merchant.rows(
@@ -140,16 +166,55 @@ class Pushing(RuleBasedStateMachine):
         assert (len(self.channel.writes), len(self.channel.reads)) == before, "it was at rest"
 
     def _check_that_a_sale_needs_no_write(self):
+        for sku in list(self.merchant.most):
+            self.merchant.cap(sku, 99)
+        self._rest()
         self.merchant.clock.pass_(minutes=1)
         before = len(self.channel.writes)
         for sku in SKUS:
             self.merchant.sold(sku)
-        while self.merchant.pending:
-            self.merchant.deliver()
+        self._deliver_all()
         self.merchant.clock.pass_(seconds=1)
         self.merchant.push()
         assert len(self.channel.writes) == before, "the channel lowered its number itself"
         assert self._waiting() == 0
+
+    def _check_sales_beside_a_write(self):
+        """Dated so near to a write or a reading that nobody knows whether that number has them; and
+        what is desired stays as it is.
+        """
+        merchant = self.merchant
+        for sku in SKUS:
+            merchant.count_stock(**{sku: merchant.bought[sku] + 9})
+            merchant.cap(sku, 4)
+        self._rest()
+        merchant.clock.pass_(minutes=1)
+        # Before the write that is sent; its number falls after it.
+        merchant.sold("B", lag_s=3)
+        # Before the reading; its number falls after it.
+        merchant.sold("C", lag_s=3)
+        self._deliver_all()
+        merchant.reconcile("C")
+        merchant.cap("A", 3)
+        merchant.cap("B", 2)
+        merchant.push()
+        # After the write.
+        merchant.sold("A")
+        self._deliver_all()
+        merchant.push()
+        self._rest()
+        assert {sku: self.channel.available(sku) for sku in SKUS} == {"A": 3, "B": 2, "C": 4}
+
+    def _check_cancels_that_change_nothing(self):
+        """What is desired stays; a channel that gives the units back shows too many of them."""
+        for sku in "AB":
+            self.merchant.sold(sku)
+        self._rest()
+        self.merchant.clock.pass_(minutes=1)
+        self.merchant.cancel(-1, whole=True)
+        self.merchant.cancel(-1)
+        self._rest()
+        assert {sku: self.channel.available(sku) for sku in SKUS} == {"A": 3, "B": 2, "C": 4}
 
 
 def test_at_quiet_every_listing_shows_what_it_must(bench):

@@ -20,6 +20,8 @@ ABLE = (
     MOVING,
     replace(MOVING, write=Write.DELTA, idempotency=timedelta(hours=1)),
     replace(MOVING, basis=Basis.ON_HAND),
+    replace(MOVING, compare_and_swap=True, restores_on=frozenset({"cancel"})),
+    replace(MOVING, restores_on=frozenset({"cancel"})),
 )
 
 
@@ -65,6 +67,17 @@ class Selling(RuleBasedStateMachine):
     def it_sells(self, sku, number):
         self.merchant.sold(sku, number)
 
+    @precondition(lambda self: self.merchant.standing)
+    @rule(place=st.integers(0, 9), whole=st.booleans())
+    def somebody_cancels(self, place, whole):
+        self.merchant.cancel(place, whole=whole)
+
+    @rule(sku=skus)
+    def it_sells_and_its_stock_is_counted_before_the_order_comes(self, sku):
+        self.merchant.sold(sku)
+        self.merchant.count_stock(**{sku: self.merchant.bought[sku] + 5})
+        self.merchant.push()
+
     @precondition(lambda self: self.merchant.pending)
     @rule(place=st.integers(0, 9))
     def an_order_comes_in(self, place):
@@ -89,3 +102,16 @@ class Selling(RuleBasedStateMachine):
 
 def test_no_write_offers_a_sold_unit_again(bench):
     run(Selling, bench, examples=EXAMPLES)
+
+
+def test_another_count_does_not_end_the_wait_for_an_order_behind_a_drop(bench):
+    shop = type("Shop", (Selling,), {"bench": staticmethod(bench)})()
+    shop.open_shop(ABLE[0])
+    shop.it_sells_and_its_stock_is_counted_before_the_order_comes(sku="A")
+    shop.stock_is_counted(sku="A", number=3)
+    shop.it_pushes()
+    assert shop.merchant.channel.available("A") == 3
+    shop.pass_time(60)
+    shop.it_pushes()
+    assert shop.merchant.channel.available("A") == 3
+    shop.teardown()

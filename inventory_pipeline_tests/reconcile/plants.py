@@ -9,7 +9,8 @@ from inventory_pipeline.config.policy import Catalog, Hub, Item
 from inventory_pipeline.core.ledger import LedgerEvent
 from inventory_pipeline.core.ports import Capabilities, Level, ListingRef, RawEvent, Write
 from inventory_pipeline.core.vocabulary import Cause, MovesAt
-from inventory_pipeline.memory import ledger, sync
+from inventory_pipeline.flow.cycle import selling_systems
+from inventory_pipeline.memory import ledger, outbox, sync
 from inventory_pipeline_tests.fakes import small_hub
 
 SHOWN = 40  # units that stand everywhere before anything is planted
@@ -126,8 +127,12 @@ class Field:
             ledger.append_events(
                 connection, events, [], received_at=self.ctx.clock(), mapping_version=1
             )
+            before, head = sync.state(connection).ledger_offset, ledger.head(connection)
+            outbox.look_at_own_events(
+                connection, selling_systems(self.ctx), after=before, upto=head
+            )
             sync.move(
-                connection, ledger_offset=ledger.head(connection),
+                connection, ledger_offset=head,
                 computed_at=self.ctx.clock(), next_wakeup_at=None,
             )  # fmt: skip
 

@@ -142,6 +142,36 @@ def test_an_order_that_the_feed_skipped(shopify):
     assert shopify.shop.shown()["SKU-1"] == 6, "the sold units are not given back"
 
 
+def test_an_order_whose_webhook_was_lost_and_that_no_poll_remembers(shopify):
+    a_lost_order_is_named_by_the_shops_own_list(shopify)
+
+
+def test_an_order_of_woocommerce_that_neither_webhook_nor_poll_told(woocommerce):
+    a_lost_order_is_named_by_the_shops_own_list(woocommerce)
+
+
+def a_lost_order_is_named_by_the_shops_own_list(world):
+    calm()
+    world.shop.order("1", SKU_1=2)
+    with world.ctx.pg.connection() as connection:
+        past = {"since": (utc_now() + timedelta(hours=1)).isoformat()}
+        connection.execute("UPDATE hub.feeds SET cursor = %s", (Jsonb(past),))
+        # No earlier place of the feed is known: only the shop's own list can tell.
+        connection.execute("UPDATE hub.reconciliations SET feed_cursor = NULL")
+    world.poll()
+    calm()
+    assert world.causes() == {"SKU-1": Cause.ORDER_NOT_INGESTED}
+    [row] = world.open()
+    assert len(row.evidence["events"]) == 1
+    assert world.heal() == {"web": 1}
+    world.computed()
+    world.want(SKU_1=6)
+    world.push()
+    time.sleep(0.1)
+    assert world.causes() == {}
+    assert world.shop.shown()["SKU-1"] == 6, "the sold units are not given back"
+
+
 def test_an_update_that_was_lost(shopify):
     shopify.edit("SKU-1", 10)
     assert shopify.causes() == {"SKU-1": Cause.LOST_UPDATE}

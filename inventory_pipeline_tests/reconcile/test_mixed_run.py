@@ -1,7 +1,7 @@
 """Ten thousand variances of known cause, among listings where nothing is wrong."""
 
 from collections import Counter
-from datetime import timedelta
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +9,7 @@ from inventory_pipeline.core.vocabulary import Cause
 from inventory_pipeline.flow import reconcile as reconcile_module
 from inventory_pipeline.flow.heal import heal
 from inventory_pipeline.flow.reconcile import reconcile_channel
-from inventory_pipeline.flow.reconcile_sources import reconcile_ledger
+from inventory_pipeline.flow.reconcile_sources import reconcile_ledger, reconcile_systems
 from inventory_pipeline.memory import variance_views as views
 from inventory_pipeline_tests.fakes import Clock, context, happened, land
 from inventory_pipeline_tests.reconcile.plants import SOLD, Field, Shelf, wide_hub
@@ -108,40 +108,86 @@ def what_can_be_done_is_done(field):
     assert done["wait"] == PLANTED[Cause.PUSH_FAILED] - failed_only
 
 
-SOURCES = {
-    Cause.DUPLICATE_EFFECT: 250,
-    Cause.LATE_EVENT: 250,
-    Cause.ROUNDING: 0,  # in a test of its own: it needs a system that counts in cases
-    Cause.UNEXPLAINED: 500,
+LEDGER = {Cause.DUPLICATE_EFFECT: 150, Cause.LATE_EVENT: 150, Cause.UNEXPLAINED: 150}
+SYSTEMS = {
+    Cause.DUPLICATE_EFFECT: 100,
+    Cause.LATE_EVENT: 100,
+    Cause.ROUNDING: 100,  # a team that counts in cases of twelve
+    Cause.STALE_SOURCE: 150,  # a count of two days ago
+    Cause.UNEXPLAINED: 100,
+}
+STOOD = 40
+FOUND = {
+    Cause.DUPLICATE_EFFECT: STOOD - 2 * SOLD,
+    Cause.LATE_EVENT: STOOD - SOLD,
+    Cause.ROUNDING: 36,
+    Cause.STALE_SOURCE: 29,
+    Cause.UNEXPLAINED: 29,
 }
 
 
-def test_a_thousand_cells_of_a_snapshot_are_named_and_no_other_is(pg, tmp_path):
-    assert sum(SOURCES.values()) == OF_SOURCES
+class Cells:
+    """Skus by the cause that is planted at them; as many others where nothing is wrong."""
+
+    def __init__(self, planted, skus):
+        self.truth = {sku: cause for cause, count in planted.items() for sku in take(skus, count)}
+        self.innocent = take(skus, len(self.truth))
+
+    def of(self, *causes):
+        return [sku for sku, cause in self.truth.items() if cause in causes]
+
+    def counted(self, *causes):
+        """What a system says of these."""
+        return {sku: FOUND[self.truth[sku]] for sku in self.of(*causes)}
+
+    def innocents(self):
+        return dict.fromkeys(self.innocent, STOOD)
+
+
+def take(skus, count):
+    return [next(skus) for _ in range(count)]
+
+
+def issued(ctx, skus, **more):
+    for sku in skus:
+        happened(ctx, "goods_issued", sku, SOLD, location="dc", **more)
+
+
+def test_a_thousand_cells_of_snapshots_are_named_and_no_other_is(pg, tmp_path):
+    assert sum(LEDGER.values()) + sum(SYSTEMS.values()) == OF_SOURCES
     clock = Clock()
     skus = [f"S{number:05d}" for number in range(2 * OF_SOURCES)]
-    ctx = context(wide_hub(skus), pg, tmp_path, clock, Shelf(clock))
-    land(ctx, **dict.fromkeys(skus, 40))
+    names = iter(skus)
+    owner, others = Cells(LEDGER, names), Cells(SYSTEMS, names)
+    ctx = context(with_counters(wide_hub(skus)), pg, tmp_path, clock, Shelf(clock))
+    land(ctx, **dict.fromkeys(skus, STOOD))
     clock.pass_(minutes=10)
-    truth, counted = {}, dict.fromkeys(skus, 40)
-    free = iter(skus)
-    late = []
-    for cause, count in SOURCES.items():
-        for sku in (next(free) for _ in range(count)):
-            truth[sku] = cause
-            counted[sku] = {"duplicate_effect": 34, "late_event": 37, "unexplained": 29}[cause]
-            if cause is Cause.DUPLICATE_EFFECT:
-                happened(ctx, "goods_issued", sku, 3, location="dc")
-            elif cause is Cause.LATE_EVENT:
-                late.append(sku)
-    moved_at = clock()
+    stale = others.counted(Cause.STALE_SOURCE)
+    land(ctx, system="old", complete=False, **stale, **others.innocents())
+    clock.pass_(days=2)
+    issued(ctx, owner.of(Cause.DUPLICATE_EFFECT))
+    owners_moved_at = clock()
     clock.pass_(minutes=10)
-    land(ctx, **counted)
-    for sku in late:
-        happened(ctx, "goods_issued", sku, 3, location="dc", occurred_at=moved_at)
+    land(ctx, **{**dict.fromkeys(skus, STOOD), **owner.counted(*LEDGER)})
+    clock.pass_(minutes=10)
+    issued(ctx, others.of(Cause.DUPLICATE_EFFECT))
+    others_moved_at = clock()
+    clock.pass_(minutes=10)
+    land(ctx, system="cases", complete=False, unit=12, **others.counted(Cause.ROUNDING))
+    units = (Cause.DUPLICATE_EFFECT, Cause.LATE_EVENT, Cause.UNEXPLAINED)
+    land(ctx, system="team", complete=False, **others.counted(*units), **others.innocents())
+    issued(ctx, owner.of(Cause.LATE_EVENT), occurred_at=owners_moved_at)
+    issued(ctx, others.of(Cause.LATE_EVENT), occurred_at=others_moved_at)
     clock.pass_(minutes=1)
-    report = reconcile_ledger(ctx)
-    named = {variance.sku: variance.cause for variance in report.variances}
-    assert report.compared == len(skus)
-    assert named == truth
-    assert clock() - moved_at == timedelta(minutes=11)
+    of_ledger, of_systems = reconcile_ledger(ctx), reconcile_systems(ctx)
+    assert {v.sku: v.cause for v in of_ledger.variances} == owner.truth
+    assert {v.sku: v.cause for v in of_systems.variances} == others.truth
+    assert len(of_systems.variances) == len(others.truth), "one a cell"
+    assert of_ledger.compared == len(skus)
+    assert of_systems.compared == len(others.truth) + 2 * len(others.innocent)
+
+
+def with_counters(hub):
+    """Systems that count what the warehouse owns: in cases, in units, and long ago."""
+    counters = {name: replace(hub.systems["shop"], id=name) for name in ("cases", "team", "old")}
+    return replace(hub, systems={**hub.systems, **counters})

@@ -120,8 +120,8 @@ class World:
 
 
 @contextlib.contextmanager
-def shopify_world(pg, folder: Path, **options: Any) -> Iterator[World]:
-    with shopify_shop(folder) as shop:
+def shopify_world(pg, folder: Path, *, levels: bool = False, **options: Any) -> Iterator[World]:
+    with shopify_shop(folder, levels=levels) as shop:
         known = {"access_token": "token", "webhook_secret": "hush", "overlap_s": 0}
         connector = ShopifyConnector(opening(shop.url, known | options, set(SKUS)))
         yield World(pg, folder, shop, connector, bucket=LOCATION)
@@ -129,8 +129,8 @@ def shopify_world(pg, folder: Path, **options: Any) -> Iterator[World]:
 
 
 @contextlib.contextmanager
-def woocommerce_world(pg, folder: Path, **options: Any) -> Iterator[World]:
-    with woocommerce_shop(folder) as shop:
+def woocommerce_world(pg, folder: Path, *, levels: bool = False, **options: Any) -> Iterator[World]:
+    with woocommerce_shop(folder, levels=levels) as shop:
         known = {"consumer_key": "ck", "consumer_secret": "cs", "webhook_secret": "hush"}
         connector = WooCommerceConnector(opening(shop.url, known | options, set(SKUS)))
         yield World(pg, folder, shop, connector, bucket="")

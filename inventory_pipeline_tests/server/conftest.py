@@ -80,6 +80,15 @@ class SignedShop:
     def close(self) -> None: ...
 
 
+class Landing:
+    """A system whose files land elsewhere: nobody asks it here."""
+
+    system = "wms"
+    capabilities = Capabilities(snapshots=True)
+
+    def close(self) -> None: ...
+
+
 class Receiver:
     """The application as its senders see it."""
 
@@ -130,7 +139,7 @@ def ctx(hub_folder: Path, pg: Postgres, shop: SignedShop) -> HubContext:
         pg=pg,
         state=hub_folder / ".state",
         clock=lambda: NOW,
-        connectors={"shop": shop},  # type: ignore[dict-item]
+        connectors={"shop": shop, "wms": Landing()},  # type: ignore[dict-item]
         policy_version=1,
         mapping_version=1,
     )

@@ -104,7 +104,14 @@ def metrics(http) -> dict[tuple, float]:
 
 def test_metrics_tell_what_the_health_page_tells(api, pg):
     fill_trouble(pg)
+    with pg.connection() as connection:
+        connection.execute(
+            "INSERT INTO hub.intake (system, accepted, duplicates, conflicting, quarantined)"
+            " VALUES ('till', 7, 2, 1, 3)"
+        )
     told = metrics(api)
+    assert told["hub_events_total", "accepted", "till"] == 7
+    assert told["hub_events_total", "quarantined", "till"] == 3
     assert told["hub_status",] == 2
     assert told["hub_behind_entries",] == 5
     assert told["hub_channel_listings", "web"] == LISTINGS
@@ -118,6 +125,10 @@ def test_metrics_tell_what_the_health_page_tells(api, pg):
     assert told["hub_system_quarantined_rows", "wms"] == 3
     assert told["hub_system_snapshot_age_seconds", "wms"] == 55 * 60
     assert 0.5 < told["hub_channel_event_to_ack_seconds", "0.5", "web"] < 1.2
+    assert told["hub_channel_open_variances", "market"] >= 1
+    assert told["hub_channel_oldest_variance_seconds", "market"] > 0
+    assert told["hub_channel_last_push_age_seconds", "web"] >= 0
+    assert told["hub_system_rejected_snapshots_last_day", "shop"] >= 0
     assert 3 <= told["hub_system_budget_remaining", "orders", "shop"] <= 40
 
 

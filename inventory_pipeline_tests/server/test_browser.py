@@ -142,6 +142,21 @@ def test_held_listings_are_chosen_and_released_with_the_keyboard_alone(chromium,
         assert len(guard.held_rows(connection)) == 11
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_whoever_goes_by_keyboard_sees_where_they_are(chromium, url, scheme):
+    page, _ = opened(chromium, scheme=scheme)
+    for path in ("/", "/variances", "/pushes", "/feeds", "/latency", "/audit", "/sku/SHIRT-S"):
+        page.goto(url + path)
+        for _ in range(14):
+            page.keyboard.press("Tab")
+            style = page.evaluate(
+                "() => { const s = getComputedStyle(document.activeElement);"
+                " return [document.activeElement.tagName, s.outlineStyle, s.outlineWidth] }"
+            )
+            assert "none" not in style, (path, style)
+            assert "0px" not in style, (path, style)
+
+
 def test_a_person_logs_in_with_a_token_and_out_again(chromium, ctx, serve, pg):
     receiver = serve(create_app(ctx, host="0.0.0.0"))
     with pg.connection() as connection:

@@ -102,6 +102,39 @@ def test_health_tells_which_feed_fails_and_which_is_stale(browse, pg):
     assert "55 min old" in text
 
 
+def test_health_says_what_the_checks_say_and_leads_to_them(browse, pg):
+    with pg.connection() as c:
+        c.execute(
+            "INSERT INTO hub.negative_positions (sku, location, on_hand_milli, ledger_offset,"
+            " since) VALUES ('SHIRT-S', 'dc', -2000, 1, now())"
+        )
+    page = browse("/")
+    assert "1 positions are below zero" in page.text
+    check = "http://127.0.0.1:3000/assets/positions?view=checks&checkDetail=no_negative_positions"
+    assert check in page.links
+
+
+def test_the_timeline_begins_with_the_newest_and_a_link_tells_the_others(browse, pg):
+    fill(pg)
+    page = browse("/sku/SHIRT-S?offset=30")
+    assert page.text.count("wms/e") + page.text.count("shop/e") < 20
+    [more] = [link for link in page.links if "story=all" in link]
+    assert more == "?offset=30&story=all#happened"
+    whole = browse("/sku/SHIRT-S" + more.partition("#")[0])
+    assert "wms/e3 " in whole.text
+    assert not [link for link in whole.links if "story=all" in link]
+
+
+def test_a_long_failure_is_folded(browse, pg):
+    fill(pg)
+    before = browse("/sku/SHIRT-S")
+    with pg.connection() as c:
+        c.execute("UPDATE hub.attempts SET error = %s WHERE key = 'k9'", ("it said\n" + "x" * 200,))
+    page = browse("/sku/SHIRT-S")
+    assert page.tags.count("details") == before.tags.count("details") + 1
+    assert "it said" in page.text
+
+
 def test_channels_link_to_their_assets_in_dagster(browse):
     assert "http://127.0.0.1:3000/assets/push/web" in browse("/").links
 

@@ -248,6 +248,16 @@ def test_deliveries_are_posted(receiver):
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
+def test_a_delivery_that_only_tries_the_address_out_is_answered_and_not_kept(ctx, pg, serve, shop):
+    from inventory_pipeline.core.ports import Verified
+
+    shop.verify = lambda delivery: Verified(topic="ping", delivery_id="", keep=False)
+    receiver = serve(create_app(ctx))
+    answer = receiver.send(b"webhook_id=1")
+    assert (answer.status_code, answer.json()) == (200, {"received": True})
+    assert stored(pg) == []
+
+
 class Gate:
     """A port in front of Postgres that can be shut: connections end, and new ones are refused."""
 

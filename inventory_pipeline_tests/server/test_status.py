@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from inventory_pipeline.cli import app
 from inventory_pipeline.core.breaker import Breaker
+from inventory_pipeline.flow import alerts
+from inventory_pipeline.flow.context import open_context
 from inventory_pipeline.memory import access, audit, breakers
 from inventory_pipeline.memory.postgres import Postgres
 
@@ -32,12 +34,34 @@ def run(tmp_path, pg_url, monkeypatch):
     return call
 
 
-def test_a_new_hub_is_well(run):
+def landed(pg: Postgres, *systems: str) -> None:
+    """A good snapshot of each, of this moment."""
+    with pg.connection() as c:
+        for system in systems:
+            c.execute(
+                "INSERT INTO hub.snapshots (system, feed, source, key, as_of, status, data_rows,"
+                " quarantined_rows, landed_at) VALUES (%s, %s, 's', 's', now(), 'accepted', 1, 0,"
+                " now())",
+                (system, system),
+            )
+
+
+def test_a_hub_that_has_heard_of_everybody_is_well(run, pg: Postgres):
+    run("status")
+    landed(pg, "wms", "pos")
     answer = run("status")
     assert (answer.exit_code, "all is well" in answer.output) == (0, True), answer.output
 
 
+def test_a_new_hub_says_whom_it_waits_for(run):
+    answer = run("status")
+    assert answer.exit_code == 1
+    assert "nothing ever came from pos, wms" in answer.output
+    assert "wms: no snapshot was accepted yet" in answer.output
+
+
 def test_trouble_is_told_and_ends_with_two(run, pg: Postgres):
+    landed(pg, "wms", "pos")
     with pg.connection() as c:
         since = datetime(2026, 3, 2, tzinfo=UTC)
         breakers.store(c, Breaker(channel="web", state="open", since=since, why="it answers 503"))
@@ -47,19 +71,41 @@ def test_trouble_is_told_and_ends_with_two(run, pg: Postgres):
     [web] = [one for one in told["channels"] if one["channel"] == "web"]
     assert (web["status"], web["breaker"]) == ("error", "open")
     [concern] = told["concerns"]
-    assert concern["subject"] == "web"
+    assert (concern["subject"], concern["check"]) == ("web", "breaker_closed")
     assert "it answers 503" in concern["message"]
-    assert "error    web: breaker open" in run("status").output
+    assert "error    web: nothing is sent since 2026-03-02" in run("status").output
 
 
 def test_warnings_end_with_one(run, pg: Postgres):
+    landed(pg, "wms", "pos")
     with pg.connection() as c:
         c.execute(
             "INSERT INTO hub.quarantine (system, kind, source, position, reason, message, raw,"
             " received_at) VALUES ('wms', 'event', 's', '1', 'unknown_item', 'm', '{}', now())"
         )
     answer = run("status")
-    assert (answer.exit_code, "1 row in quarantine" in answer.output) == (1, True), answer.output
+    assert (answer.exit_code, "1 rows came into quarantine" in answer.output) == (1, True), (
+        answer.output
+    )
+
+
+def test_status_says_what_the_checks_say_and_nothing_else(run, pg: Postgres, tmp_path):
+    landed(pg, "wms")
+    with pg.connection() as c:
+        c.execute(
+            "INSERT INTO hub.negative_positions (sku, location, on_hand_milli, ledger_offset,"
+            " since) VALUES ('SHIRT-S', 'dc', -2000, 1, now())"
+        )
+    told = {
+        (one["subject"], one["check"], one["level"])
+        for one in json.loads(run("status", "--json").stdout)["concerns"]
+    }
+    ctx = open_context(run.hub, tmp_path / "state", pg.url)
+    with pg.connection() as c:
+        troubles = list(alerts.troubles(c, ctx, ctx.clock()))
+    ctx.close()
+    assert ("positions", "no_negative_positions", "warning") in told
+    assert told == {(one.subject, one.alert.partition(": ")[2], str(one.level)) for one in troubles}
 
 
 def test_a_hub_that_cannot_be_asked_ends_with_three(run, monkeypatch):

@@ -163,7 +163,12 @@ def test_status_of_a_new_hub_tells_that_it_is_behind(remembered, hub):
     told = json.loads(out)
     assert [c["channel"] for c in told["channels"]] == ["web"]
     # The catalogue and the policy took offsets that nothing has computed yet.
-    assert (status, told["behind"], told["ledger_offset"]) == (0, 2, 2)
+    assert (told["behind"], told["ledger_offset"]) == (2, 2)
+    # And the warehouse, which owns the stock, was not heard yet: that is worth a warning.
+    assert (status, {one["check"] for one in told["concerns"]}) == (
+        1,
+        {"owners_were_heard", "freshness"},
+    )
 
 
 def test_after_a_rebuild_and_without_listings_to_push_a_hub_is_up_to_date(remembered, hub):

@@ -1,5 +1,6 @@
 """Secrets come from the environment only and show themselves nowhere (SEMANTICS §7).
- In hub.yaml an option names an environment variable, `access_token: {env: SHOPIFY_TOKEN}`, with
+
+In hub.yaml an option names an environment variable, `access_token: {env: SHOPIFY_TOKEN}`, with
 or without a `default`. The loaded `System.options` then holds a `Secret` in that place, however
 deep. A connector asks for the text at the moment it needs it and keeps the Secret, not the text:
 
@@ -68,8 +69,11 @@ class Secret:
 
 
 def spoken() -> tuple[str, ...]:
-    """Every secret text that this process has read, for whoever takes them out of a line."""
-    return tuple(_spoken)
+    """Every secret text that this process has read, for whoever takes them out of a line.
+
+    The longest first: one that is a part of another must not leave the rest of it behind.
+    """
+    return tuple(sorted(_spoken, key=len, reverse=True))
 
 
 def reveal(value: object) -> str:

@@ -1,6 +1,7 @@
 """Sends what a channel must show and does not: settle, read, write, remember (SEMANTICS §8)."""
 
 import gc
+import sys
 from collections.abc import Sequence
 
 from inventory_pipeline.config.policy import Channel
@@ -19,6 +20,7 @@ SHADOW_ROWS = 5_000  # noted in one statement
 SHADOW_ROUNDS = 100
 # Rows come and go by the ten thousand and hold no cycles: looking for some costs a tenth of it all.
 COLLECT_AFTER = 100_000
+TURN_S = 0.001  # a call that was answered waits at most so long for whoever computes
 
 
 def push_channel(ctx: HubContext, channel_id: str, epoch: int) -> PushReport:
@@ -28,8 +30,7 @@ def push_channel(ctx: HubContext, channel_id: str, epoch: int) -> PushReport:
     Failures of the channel are counted and their rows postponed, never raised. Raises Superseded
     when another drain has taken over, and PostgresUnavailable.
     """
-    if gc.get_threshold()[0] < COLLECT_AFTER:
-        gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
+    _tune()
     channel = ctx.hub.channels[channel_id]
     tally = Tally(channel_id)
     if channel.mode in {Mode.SHADOW, Mode.CANARY}:
@@ -42,6 +43,13 @@ def push_channel(ctx: HubContext, channel_id: str, epoch: int) -> PushReport:
             outbox.start_sending(connection, channel.id, among=among)
         Pass(ctx, channel, epoch, tally, among=among).run()
     return tally.report()
+
+
+def _tune() -> None:
+    """For the whole process, once: it works on many rows while calls wait for their answers."""
+    if gc.get_threshold()[0] < COLLECT_AFTER:
+        gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
+        sys.setswitchinterval(TURN_S)
 
 
 def sent_skus(ctx: HubContext, channel: Channel) -> list[str] | None:

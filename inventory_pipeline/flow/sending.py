@@ -38,9 +38,11 @@ PLAN = timedelta(seconds=1)  # then it is looked again which rows are the most u
 MAX_ROUNDS = 1_000
 FEWEST_ROWS = 500  # looked at in one round
 MOST_ROWS = 20_000
-# So many batches are stored ahead of the one under way that they last for about so long.
+# So many batches are stored ahead of those under way that they last for about so long, or for as
+# long as a look takes: the channel's limit is not left unused meanwhile.
 AHEAD_S = 0.05
-MOST_AHEAD = 8
+FIRST_AHEAD = 8
+MOST_AHEAD = 40
 STORING = 2  # groups of answers that are stored at once, while the lane goes on
 MOST_STORING = 3
 SOONEST = timedelta(milliseconds=200)
@@ -83,6 +85,7 @@ class Pass:
         self.halted = False
         self.under_way: set[Place] = set()
         self.call_s = 0.0
+        self.look_s = 0.0
         self.rows = self._first_rows()
         self.pool: ThreadPoolExecutor | None = None
         self.memory: ThreadPoolExecutor | None = None
@@ -115,6 +118,7 @@ class Pass:
             self._send(until=began + PLAN)
         elif self._look():
             looked = self._now()
+            self.look_s = (looked - began).total_seconds()
             # A look that takes long is worth using for longer.
             self._send(until=looked + max(PLAN, 3 * (looked - began)))
             self._next_rows(self._now() - looked)
@@ -221,12 +225,13 @@ class Pass:
     # -- sending ------------------------------------------------------------------------------
 
     def _send(self, *, until: datetime) -> None:
-        """Sends the plan; what has not left at `until` is left to the next look."""
-        while not self._stopped():
-            if self._now() < until:
-                self._fill()
+        """Sends the plan; what has not left at `until` is left to the next look, which goes on
+        while the last batches are under way.
+        """
+        while not self._stopped() and self._now() < until:
+            self._fill()
             if not self.calls:
-                if self.plan and self._now() < until:
+                if self.plan:
                     continue  # all of the group was marked meanwhile
                 return
             if not self.plan and not self.answers.smaller and self._free():
@@ -241,8 +246,11 @@ class Pass:
         """How many batches may be stored and not answered: those under way, and some ahead."""
         if self.circuit.breaker.is_open or self.circuit.breaker.failures:
             return 1
-        ahead = MOST_AHEAD if self.call_s <= 0 else int(AHEAD_S / self.call_s) + 1
-        return self.capabilities.parallel + min(ahead, MOST_AHEAD)
+        parallel = self.capabilities.parallel
+        if self.call_s <= 0:
+            return parallel + FIRST_AHEAD
+        ahead = int(max(AHEAD_S, self.look_s) * parallel / self.call_s) + 1
+        return parallel + min(ahead, MOST_AHEAD)
 
     def _fill(self) -> None:
         """Stores the next batches and hands them to the calls, once half of the lanes are free."""

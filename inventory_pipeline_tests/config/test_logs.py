@@ -71,6 +71,7 @@ def test_a_setting_that_nobody_knows_is_refused_with_what_is_known(environ):
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_no_line_shows_a_secret_nor_what_a_stack_holds(capsys, as_json):
+    Secret("secret")  # a part of the other, and known before it
     secret = Secret('shpat_"very"\\secret')
     configure_logs(json=as_json, environ={})
 

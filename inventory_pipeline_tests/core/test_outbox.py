@@ -93,7 +93,7 @@ def test_a_reading_below_what_is_expected_is_an_order_on_its_way():
 def test_the_same_intent_has_the_same_key_and_another_base_another():
     writes = plan_writes([row(desired=3)])
     assert intent_key("web", writes) == intent_key("web", plan_writes([row(desired=3)]))
-    later = plan_writes([replace(row(desired=3), base_answered_at=NOW + timedelta(seconds=1))])
+    later = plan_writes([row(desired=3, base_answered_at=NOW + timedelta(seconds=1))])
     assert intent_key("web", writes) != intent_key("web", later)
     assert intent_key("web", writes) != intent_key("market", writes)
 

@@ -74,8 +74,8 @@ class Live:
         self.shop = SlowShop(utc_now, levels={"A": 0, "B": 0, "C": 0})
         build = context_module.build_connectors
 
-        def with_shop(hub, limiter_of=None):
-            return {**build(hub, limiter_of), "shop": self.shop}
+        def with_shop(hub, *args):
+            return {**build(hub, *args), "shop": self.shop}
 
         monkeypatch.setattr(context_module, "build_connectors", with_shop)
         self.ctx = open_context(self.folder, self.state, url)

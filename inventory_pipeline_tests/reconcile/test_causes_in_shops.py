@@ -10,10 +10,11 @@ from psycopg.types.json import Jsonb
 from inventory_pipeline.core.vocabulary import Cause
 from inventory_pipeline.flow.times import utc_now
 from inventory_pipeline_tests.reconcile.worlds import (
-    CALM_S,
     SKUS,
+    calm,
     patiently,
     shopify_world,
+    until_settled,
     woocommerce_world,
 )
 
@@ -46,11 +47,6 @@ def start(world):
     assert world.shop.shown()["SKU-1"] == 8
 
 
-def calm():
-    """Until nothing is near anything any more."""
-    time.sleep(CALM_S)
-
-
 def healed_and_closed(world, sku, cause, done="repush"):
     world.heal()
     until_settled(world)
@@ -74,21 +70,6 @@ def test_a_push_that_is_still_under_way(shopify):
     until_settled(shopify)
     assert shopify.causes() == {}
     assert shopify.closed() == {"SKU-1": (Cause.IN_FLIGHT, "reread")}
-
-
-def until_settled(world):
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        world.push()
-        with world.ctx.pg.connection() as connection:
-            [(open_,)] = connection.execute(
-                "SELECT count(*) FROM hub.outbox WHERE look OR open_key IS NOT NULL"
-            ).fetchall()
-        if not open_:
-            time.sleep(0.1)
-            return
-        time.sleep(0.1)
-    raise AssertionError("the channel does not come to rest")
 
 
 def test_a_push_whose_answer_never_came(woocommerce):

@@ -49,9 +49,9 @@ class Served:
         build = context_module.build_connectors
         self.shops = []
 
-        def with_shop(hub, limiter_of=None):
+        def with_shop(hub, *args):
             self.shops.append(SignedShop())
-            return {**build(hub, limiter_of), "shop": self.shops[-1]}
+            return {**build(hub, *args), "shop": self.shops[-1]}
 
         monkeypatch.setattr(context_module, "build_connectors", with_shop)
         self.ctx = open_context(self.folder, self.state, url)

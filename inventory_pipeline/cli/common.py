@@ -95,11 +95,6 @@ def tell(quiet: bool) -> "Watcher":
     return unwatched if quiet or not sys.stderr.isatty() else show
 
 
-def counted(number: int, one: str) -> str:
-    """`1 rule`, `2 rules`."""
-    return f"{number:,} {one}{'' if number == 1 else 's'}"
-
-
 def fields(row: Any) -> dict[str, Any]:
     """A report's fields, for JSON."""
     from dataclasses import asdict

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inventory_pipeline.cli.common import AsJson, NoDemo, State, counted, fields, print_json
+from inventory_pipeline.cli.common import AsJson, NoDemo, State, fields, print_json
 from inventory_pipeline.core.errors import HubError
 from inventory_pipeline.core.quantities import from_milli
+from inventory_pipeline.core.wording import counted
 
 if TYPE_CHECKING:
     from inventory_pipeline.config.secrets import Secret

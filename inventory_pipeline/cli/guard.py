@@ -20,11 +20,11 @@ from inventory_pipeline.cli.common import (
     AsJson,
     HubFolder,
     State,
-    counted,
     fields,
     print_json,
 )
 from inventory_pipeline.core.errors import HubError
+from inventory_pipeline.core.wording import counted
 
 if TYPE_CHECKING:
     from inventory_pipeline.memory.guard import HeldRow

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from inventory_pipeline.cli.common import AsJson, HubFolder, counted, print_json
+from inventory_pipeline.cli.common import AsJson, HubFolder, print_json
+from inventory_pipeline.core.wording import counted
 
 
 class Output(StrEnum):

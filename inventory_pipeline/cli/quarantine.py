@@ -9,13 +9,13 @@ from inventory_pipeline.cli.common import (
     AsJson,
     HubFolder,
     State,
-    counted,
     fields,
     open_hub,
     print_json,
     tell,
 )
 from inventory_pipeline.core.errors import HubError
+from inventory_pipeline.core.wording import counted
 
 if TYPE_CHECKING:
     from inventory_pipeline.flow.context import HubContext

@@ -10,13 +10,13 @@ from inventory_pipeline.cli.common import (
     AsJson,
     HubFolder,
     State,
-    counted,
     fields,
     open_hub,
     print_json,
     tell,
 )
 from inventory_pipeline.core.errors import HubError
+from inventory_pipeline.core.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

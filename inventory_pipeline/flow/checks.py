@@ -270,6 +270,7 @@ def _open_variances(look: Look, comparison: str, channel: str | None) -> Verdict
         facts.variances(look.connection, comparison, channel),
         escalate_after=look.hub.tolerances.escalate_after,
         now=look.now,
+        place=("bucket", "listing") if comparison == "channel" else ("location", "state"),
     )
 
 

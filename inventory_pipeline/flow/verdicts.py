@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from inventory_pipeline.core.quantities import MILLI
 from inventory_pipeline.core.verdicts import Level, Number, Table, Verdict
 from inventory_pipeline.core.vocabulary import Rejection
+from inventory_pipeline.core.wording import counted
 from inventory_pipeline.memory.facts import Landed, LedgerShape, OpenVariance, Variances
 
 SCHEMA_REASONS = frozenset({Rejection.MISSING_COLUMNS, Rejection.UNREADABLE, Rejection.EMPTY})
@@ -150,20 +151,28 @@ def no_negative_ats(negative: Sequence[tuple[str, str, str, int]]) -> Verdict:
     )
 
 
-def shows_what_it_must(found: Variances, *, escalate_after: timedelta, now: datetime) -> Verdict:
-    """Open variances warn at first; they are an error once the oldest passes `escalate_after`."""
+def shows_what_it_must(
+    found: Variances,
+    *,
+    escalate_after: timedelta,
+    now: datetime,
+    place: tuple[str, str] = ("bucket", "listing"),
+) -> Verdict:
+    """Open variances warn at first; they are an error once the oldest passes `escalate_after`.
+    `place`: what the first two columns of their table are called.
+    """
     if found.finished_at is None:
         return good("not compared yet: `inventory-pipeline reconcile` does it now")
     if found.total == 0 or found.oldest is None:
-        return good(f"no variance at {found.finished_at.isoformat()}", variances=found.total)
+        return good(f"no variance at {_second(found.finished_at)}", variances=found.total)
     age = now - found.oldest
     return Verdict(
         level=Level.ERROR if age > escalate_after else Level.WARNING,
-        description=f"{found.total} variances, the oldest since {found.oldest.isoformat()}",
+        description=f"{counted(found.total, 'variance')}, the oldest since {_second(found.oldest)}",
         numbers={"variances": found.total, "oldest_seconds": age.total_seconds()},
         tables={
             "worst": Table(
-                header=("bucket", "listing", "sku", "must show", "shows", "cause", "since"),
+                header=(*place, "sku", "must show", "shows", "cause", "since"),
                 rows=[_variance_row(one) for one in found.worst],
             )
         },
@@ -182,8 +191,12 @@ def _variance_row(one: OpenVariance) -> tuple[str, ...]:
         units(one.expected_milli),
         units(one.found_milli),
         one.cause,
-        one.first_seen.isoformat(timespec="seconds"),
+        _second(one.first_seen),
     )
+
+
+def _second(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")
 
 
 def gapless(shape: LedgerShape) -> Verdict:
@@ -201,11 +214,11 @@ def gapless(shape: LedgerShape) -> Verdict:
 def quarantine_grows(held: int, fresh: int, commonest: Sequence[tuple[str, str, int]]) -> Verdict:
     """Warns while rows keep coming into quarantine; old ones alone are only counted."""
     if not fresh:
-        return good(f"{held} rows are held, none of them new", held=held, fresh=fresh)
+        return good(f"{counted(held, 'row')} held, none of them new", held=held, fresh=fresh)
     rows = [(system, reason, str(count)) for system, reason, count in commonest]
     return odd(
-        f"{fresh} rows came into quarantine within {duration(QUARANTINE_WINDOW)}, "
-        f"{held} are held in all",
+        f"{counted(fresh, 'row')} came into quarantine within {duration(QUARANTINE_WINDOW)}, "
+        f"{held} held in all",
         {"held": held, "fresh": fresh},
         commonest=Table(header=("system", "reason", "rows"), rows=rows),
     )

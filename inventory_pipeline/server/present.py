@@ -71,8 +71,3 @@ def moment(at: datetime | None) -> str:
 def words(name: str) -> str:
     """A name of ours as people say it: `order_not_ingested` → "order not ingested"."""
     return name.replace("_", " ")
-
-
-def counted(number: int, one: str) -> str:
-    """`1 listing`, `2 listings`."""
-    return f"{number:,} {one}{'' if number == 1 else 's'}"

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+import psycopg
 import pytest
 
 from inventory_pipeline.memory.embedded import start_embedded, stop_embedded
@@ -50,6 +51,8 @@ NODES = [
 ]
 GROUPS = ["ats", "health", "landing", "ledger", "positions", "push", "reconcile"]
 EXPANDED = ",".join(f"global@global:{group}" for group in GROUPS)
+VARIANCES = "no_open_variances"
+PAGES = "http://hub.example.com"
 MATERIALIZED = """
 query Materialized($keys: [AssetKeyInput!]) {
   assetNodes(assetKeys: $keys) {
@@ -91,6 +94,7 @@ def dagster_url(hub_folder: Path, postgres_url: str, tmp_path: Path) -> Iterator
         "HUB_FOLDER": str(hub_folder),
         "HUB_STATE": str(tmp_path / "state"),
         "HUB_POSTGRES_URL": postgres_url,
+        "HUB_URL": PAGES,
         "PYTHONPATH": str(REPOSITORY),
     }
     module = ["-m", "inventory_pipeline.definitions"]
@@ -103,8 +107,8 @@ def dagster_url(hub_folder: Path, postgres_url: str, tmp_path: Path) -> Iterator
         yield f"http://127.0.0.1:{port}"
 
 
-def test_the_lineage_page_shows_every_asset_and_a_check_shows_its_result(
-    dagster_url: str, tmp_path: Path
+def test_the_lineage_page_shows_every_asset_and_checks_show_their_results_and_tables(
+    dagster_url: str, postgres_url: str, tmp_path: Path
 ) -> None:
     from playwright.sync_api import expect, sync_playwright
 
@@ -131,7 +135,32 @@ def test_the_lineage_page_shows_every_asset_and_a_check_shows_its_result(
         expect(page.get_by_text("older than 1d").first).to_be_visible()
         expect(page.get_by_text("Failed").first).to_be_visible()
         page.screenshot(path=tmp_path / "check.png")
+
+        # A person asks a check again, and sees what differs and where to read on.
+        _two_systems_disagree(postgres_url)
+        page.goto(f"{dagster_url}/assets/reconcile/systems?view=checks&checkDetail={VARIANCES}")
+        page.get_by_role("button").get_by_text("Execute", exact=True).click()
+        expect(page.get_by_text("1 variance, the oldest since").first).to_be_visible()
+        expect(page.get_by_text("Failed").first).to_be_visible()
+        expect(page.locator(f'a[href="{PAGES}/variances"]').first).to_be_visible()
+        page.get_by_text("Show Markdown").first.click()
+        expect(page.get_by_role("columnheader", name="location", exact=True)).to_be_visible()
+        expect(page.get_by_role("cell", name="SHIRT-S", exact=True)).to_be_visible()
+        page.screenshot(path=tmp_path / "variance.png")
         browser.close()
+
+
+def _two_systems_disagree(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(
+            "INSERT INTO hub.variances (comparison, system, location, state, sku, expected_milli,"
+            " found_milli, cause, evidence, first_seen, last_seen) VALUES ('systems', 'pos', 'dc',"
+            " 'on_hand', 'SHIRT-S', 98000, 91000, 'systems_disagree', '{}', now(), now())"
+        )
+        connection.execute(
+            "INSERT INTO hub.reconciliations (comparison, started_at, finished_at, ledger_offset)"
+            " VALUES ('systems', now(), now(), 1)"
+        )
 
 
 def _materialized(url: str) -> set[str]:

@@ -108,7 +108,7 @@ def _note(
     with ctx.pg.connection() as connection:
         sync.check_epoch(connection, epoch)
         answers = [attempts.Answer(write=write, outcome="shadow") for write in writes]
-        attempts.store_answers(connection, answers, sent, giving_up)
+        attempts.store_answers(connection, [(answers, sent)], giving_up)
         outbox.settle_read(connection, [row for row in rows if row.place not in noted])
     tally.add("shadow", len(writes))
     push_log.noted(ctx, channel.id, [write.row for write in writes])

@@ -73,8 +73,9 @@ class Answers:
             sync.check_epoch(connection, self._lane.epoch)
             join_by_index(connection)
             connection.execute("SET LOCAL synchronous_commit TO off")
-            ended = [a.batch.key for a, answers in judged if self._store(connection, a, answers)]
+            ended = [a.batch.key for a, answers in judged if self._ends(connection, a, answers)]
             ended += [batch.key for batch in unsent]
+            attempts.store_answers(connection, self._by_verification(judged), self._giving_up())
             intents.end(connection, self._channel.id, ended)
 
     def count(self, judged: Sequence[Judged]) -> None:
@@ -139,16 +140,16 @@ class Answers:
     def _again_at(self, called: Called) -> datetime:
         return called.answered_at + backoff(called.batch.tries - 1)
 
-    def _store(self, connection: Connection, called: Called, answers: list[Answer]) -> bool:
-        """Whether the batch is answered for good."""
+    def _ends(self, connection: Connection, called: Called, answers: list[Answer]) -> bool:
+        """Whether the batch is answered for good; else what it waits for is stored."""
         batch, channel = called.batch, self._channel.id
         receipt = receipts_of(called)
         accepted = [a.write.row.place for a in answers if a.outcome == "accepted"]
-        again = isinstance(called.error, OutcomeUnknown) and answers[0].later is None
         if receipt is not None and accepted:
             intents.wait_for_receipt(connection, channel, batch.key, receipt)
             intents.keep_only(connection, channel, batch.key, accepted)
-        elif again:
+            return False
+        if isinstance(called.error, OutcomeUnknown) and answers[0].later is None:
             lifetime = self._capabilities.idempotency or timedelta(0)
             intents.wait_to_send_again(
                 connection,
@@ -157,25 +158,32 @@ class Answers:
                 due_at=self._again_at(called),
                 until=batch.sent_at + lifetime * 0.9,
             )
-        giving_up = GivingUp(
-            max_attempts=self._channel.push.max_attempts,
-            give_up=self._channel.push.give_up,
+            return False
+        return True
+
+    def _giving_up(self) -> GivingUp:
+        push = self._channel.push
+        return GivingUp(
+            max_attempts=push.max_attempts,
+            give_up=push.give_up,
             acked_at=self._circuit.breaker.acked_at,
         )
-        for part, verify_at in self._by_verification(answers, called.answered_at):
-            attempts.store_answers(connection, part, self._sent(called, verify_at), giving_up)
-        return not (again or (receipt is not None and accepted))
 
-    def _by_verification(
-        self, answers: Sequence[Answer], now: datetime
-    ) -> list[tuple[list[Answer], datetime | None]]:
-        if self._capabilities.completion is Completion.EVENTUAL:
-            return [(list(answers), now + self._capabilities.applied_within)]
-        parts: dict[bool, list[Answer]] = {}
-        for answer in answers:
-            verified = must_be_verified(self._capabilities, answer.write.quantity_milli)
-            parts.setdefault(verified, []).append(answer)
-        return [(part, now if verified else None) for verified, part in parts.items()]
+    def _by_verification(self, judged: Sequence[Judged]) -> list[tuple[list[Answer], Sent]]:
+        """The answers of each batch, those apart whose listings are read afterwards."""
+        found: list[tuple[list[Answer], Sent]] = []
+        for called, answers in judged:
+            now = called.answered_at
+            if self._capabilities.completion is Completion.EVENTUAL:
+                found.append((answers, self._sent(called, now + self._capabilities.applied_within)))
+                continue
+            parts: dict[bool, list[Answer]] = {}
+            for answer in answers:
+                verified = must_be_verified(self._capabilities, answer.write.quantity_milli)
+                parts.setdefault(verified, []).append(answer)
+            for verified, part in parts.items():
+                found.append((part, self._sent(called, now if verified else None)))
+        return found
 
     def _sent(self, called: Called, verify_at: datetime | None) -> Sent:
         batch = called.batch

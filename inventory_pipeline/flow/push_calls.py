@@ -43,6 +43,11 @@ class Batch:
     base_sent_at: datetime  # the moment since which its own events are not known to be in it
     tries: int = 1
 
+    @property
+    def written_milli(self) -> list[int]:
+        """What the channel is told, write by write."""
+        return [w.quantity_milli + r for w, r in zip(self.writes, self.held_back, strict=True)]
+
     def level_writes(self) -> list[LevelWrite]:
         return [
             LevelWrite(

@@ -79,9 +79,7 @@ class Unanswered:
             intents.store(
                 connection,
                 self._channel.id,
-                batch.key,
-                batch.writes,
-                written=intent.written,
+                [intents.Leaving(key=batch.key, writes=batch.writes, written=intent.written)],
                 epoch=self._pass.epoch,
                 mode=self._channel.mode,
                 sent_at=intent.sent_at,

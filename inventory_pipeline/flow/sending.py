@@ -44,7 +44,7 @@ AHEAD_S = 0.05
 FIRST_AHEAD = 8
 MOST_AHEAD = 40
 STORING = 2  # groups of answers that are stored at once, while the lane goes on
-MOST_STORING = 3
+MOST_ANSWERED = 20  # batches that wait for that
 SOONEST = timedelta(milliseconds=200)
 
 
@@ -81,6 +81,7 @@ class Pass:
         self.settings = Settings(self.lane)
         self.plan: deque[PlannedWrite] = deque()
         self.calls: dict[Future[Called | None], Batch] = {}
+        self.answered: list[Judged] = []  # and not handed over to be stored
         self.storing: dict[Future[None], tuple[list[Judged], list[Batch]]] = {}
         self.halted = False
         self.under_way: set[Place] = set()
@@ -313,7 +314,6 @@ class Pass:
 
     def _stored(self, groups: Sequence[list[PlannedWrite]]) -> list[Batch]:
         """Intents and keys of what is still wanted, stored in one transaction."""
-        batches = []
         sent_at = self._now()
         with self.ctx.pg.connection() as connection:
             sync.check_epoch(connection, self.epoch)
@@ -321,21 +321,20 @@ class Pass:
                 self.plan.clear()
                 self.answers.smaller.clear()
                 return []
-            for writes in intents.still_wanted(connection, self.channel.id, groups):
-                batch = self._batch(writes, sent_at)
+            wanted = intents.still_wanted(connection, self.channel.id, groups)
+            batches = [self._batch(writes, sent_at) for writes in wanted]
+            if batches:
                 intents.store(
                     connection,
                     self.channel.id,
-                    batch.key,
-                    writes,
-                    written=[
-                        w.quantity_milli + r for w, r in zip(writes, batch.held_back, strict=True)
+                    [
+                        intents.Leaving(key=b.key, writes=b.writes, written=b.written_milli)
+                        for b in batches
                     ],
                     epoch=self.epoch,
                     mode=self.channel.mode,
                     sent_at=sent_at,
                 )
-                batches.append(batch)
         return batches
 
     def _batch(self, writes: Sequence[PlannedWrite], sent_at: datetime) -> Batch:
@@ -394,25 +393,41 @@ class Pass:
             self.halted = False
 
     def _keep(self, called: Sequence[Called], unsent: Sequence[Batch]) -> None:
-        """Answers are stored beside the lane's thread, which goes on; its listings are under way
-        until then. What is no plain success is stored before anything else happens.
+        """Answers are stored beside the lane's thread, which goes on, and as many at once as came
+        meanwhile; their listings are under way until then. What is no plain success is stored
+        before anything else happens.
         """
-        if self.memory is None:
-            self.memory = ThreadPoolExecutor(STORING, thread_name_prefix=f"store-{self.channel.id}")
         judged = self.answers.judge(called)
-        batches = [*(answer.batch for answer in called), *unsent]
-        future = self.memory.submit(self.answers.keep, judged, unsent)
-        self.storing[future] = (judged, batches)
+        self.answered += judged
         plain = not unsent and all(a.outcome == "acked" for _, some in judged for a in some)
-        while self.storing and not (plain and len(self.storing) <= MOST_STORING):
+        if plain:
+            self._store_answered()
+            while len(self.answered) >= MOST_ANSWERED:
+                self._stored_now(next(iter(self.storing)))
+            return
+        while self.storing:
+            self._stored_now(next(iter(self.storing)))
+        self._store_answered(unsent)
+        while self.storing:
             self._stored_now(next(iter(self.storing)))
 
+    def _store_answered(self, unsent: Sequence[Batch] = ()) -> None:
+        """Hands what is answered to a thread that stores it, if one is free."""
+        if len(self.storing) >= STORING or not (self.answered or unsent):
+            return
+        if self.memory is None:
+            self.memory = ThreadPoolExecutor(STORING, thread_name_prefix=f"store-{self.channel.id}")
+        judged, self.answered = self.answered, []
+        batches = [*(answer.batch for answer, _ in judged), *unsent]
+        self.storing[self.memory.submit(self.answers.keep, judged, unsent)] = (judged, batches)
+
     def _stored_now(self, future: Future[None]) -> None:
-        """Waits until these are stored, and counts them."""
+        """Waits until these are stored, counts them, and lets the next ones follow."""
         judged, batches = self.storing.pop(future)
         future.result()
         for batch in batches:
             self.under_way -= batch.places
+        self._store_answered()
         self.answers.count(judged)
 
     def _stopped(self) -> bool:

@@ -18,6 +18,12 @@ def texts(values: Sequence[str]) -> str | list[str]:
     return f'{{"{joined}"}}' if values else "{}"
 
 
+def text_array(values: Sequence[str]) -> str:
+    """The same where the array is itself an element of a parameter, and a text there."""
+    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return "{" + ",".join([f'"{value}"' for value in quoted]) + "}"
+
+
 def numbers(values: Sequence[int]) -> str:
     """For a parameter with `::bigint[]` or `::integer[]`."""
     return f"{{{','.join(map(str, values))}}}"

@@ -3,7 +3,7 @@
 Quantities in thousandths of the channel's unit. A batch without an answer is in memory/intents.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from inventory_pipeline.memory.arrays import flags, moments, numbers, texts
 from inventory_pipeline.memory.postgres import Connection
 
 LONGEST_ERROR = 2_000
+_DONE = frozenset({"acked", "shadow"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,8 @@ class GivingUp:
     acked_at: datetime | None
 
 
+_Batch = tuple[Sequence[Answer], Sent]
+
 _LOG = (
     "INSERT INTO hub.attempts (key, channel, bucket, external_id, sku, epoch, quantity_milli,"
     " compare_milli, desired_offset, policy_version, mode, occurred_at, received_at, computed_at,"
@@ -74,41 +77,44 @@ _TIMES = (
     " CASE WHEN o.desired_offset = a.desired_offset THEN o.received_at END AS received_at,"
     " CASE WHEN o.desired_offset = a.desired_offset THEN o.caused_by END AS caused_by,"
     " CASE WHEN o.desired_offset = a.desired_offset THEN o.computed_at"
-    " ELSE least(o.computed_at, %(sent_at)s::timestamptz) END AS computed_at"
+    " ELSE least(o.computed_at, {sent_at}) END AS computed_at"
 )
 _PLACE = "o.channel = %(channel)s AND o.bucket = a.bucket AND o.external_id = a.external_id"
 
-# One statement for all that a batch changed: bases, looks, and the entry in the log. A row is
-# looked at once more only if something marked it meanwhile, or if an own event is near the write.
+# One statement for all that these batches changed: bases, looks, and the entries in the log. A row
+# is looked at once more only if something marked it meanwhile, or if an own event is near it. `n`:
+# which of the batches a listing was in; keys and times are theirs.
 _ACKED = f"""
 WITH a AS MATERIALIZED (
-    SELECT * FROM unnest(%(buckets)s::text[], %(ids)s::text[], %(quantities)s::bigint[],
+    SELECT p.*, (%(keys)s::text[])[n] AS key, (%(sent)s::timestamptz[])[n] AS sent_at,
+        (%(answered)s::timestamptz[])[n] AS answered_at, (%(read)s::timestamptz[])[n] AS read_at,
+        (%(verify)s::timestamptz[])[n] AS verify_at
+    FROM unnest(%(buckets)s::text[], %(ids)s::text[], %(quantities)s::bigint[],
         %(compares)s::bigint[], %(offsets)s::bigint[], %(policies)s::integer[],
-        %(looks)s::bigint[], %(calm)s::boolean[])
-        AS a (bucket, external_id, quantity, compare, desired_offset, policy_version, looks, calm)
+        %(looks)s::bigint[], %(calm)s::boolean[], %(n)s::integer[]) AS p (bucket, external_id,
+        quantity, compare, desired_offset, policy_version, looks, calm, n)
 ), moved AS (
     UPDATE hub.outbox o SET
         base_milli = CASE WHEN %(adds)s::boolean THEN o.base_milli + a.quantity - a.compare
                           ELSE a.quantity END,
-        base_sent_at = CASE WHEN %(adds)s::boolean THEN o.base_sent_at
-                            ELSE %(base_sent_at)s::timestamptz END,
+        base_sent_at = CASE WHEN %(adds)s::boolean THEN o.base_sent_at ELSE a.read_at END,
         base_answered_at = CASE WHEN %(adds)s::boolean THEN o.base_answered_at
-                                ELSE %(answered_at)s::timestamptz END,
-        base_kind = %(kind)s::text, bases = o.bases + 1, verify_at = %(verify_at)s::timestamptz,
+                                ELSE a.answered_at END,
+        base_kind = %(kind)s::text, bases = o.bases + 1, verify_at = a.verify_at,
         unread = false, open_key = NULL, attempts = 0, failure = NULL, failing_since = NULL,
         waiting_since = NULL,
         look = NOT (a.calm AND o.looks = a.looks AND a.quantity = o.desired_milli)
-               OR %(verify_at)s::timestamptz IS NOT NULL,
+               OR a.verify_at IS NOT NULL,
         look_after = CASE WHEN o.looks = a.looks AND a.quantity = o.desired_milli AND a.calm
-                          THEN %(verify_at)s::timestamptz END
+                          THEN a.verify_at END
     FROM a WHERE {_PLACE}
     RETURNING o.bucket, o.external_id, o.sku, a.quantity, a.compare, a.desired_offset,
-        a.policy_version, {_TIMES}
+        a.policy_version, a.key, a.sent_at, a.answered_at, {_TIMES.format(sent_at="a.sent_at")}
 )
 {_LOG}
-SELECT %(key)s::text, %(channel)s, bucket, external_id, sku, %(epoch)s, quantity, compare,
-    desired_offset, policy_version, %(mode)s, occurred_at, received_at, computed_at,
-    %(sent_at)s::timestamptz, %(answered_at)s::timestamptz, %(outcome)s, NULL, caused_by FROM moved
+SELECT key, %(channel)s, bucket, external_id, sku, %(epoch)s, quantity, compare, desired_offset,
+    policy_version, %(mode)s, occurred_at, received_at, computed_at, sent_at, answered_at,
+    %(outcome)s, NULL, caused_by FROM moved
 {_AGAIN}
 """
 
@@ -122,7 +128,7 @@ WITH a AS MATERIALIZED (
         AS a (bucket, external_id, quantity, compare, desired_offset, policy_version, looks,
               outcome, error, alone, later)
 ), judged AS (
-    SELECT a.*, o.sku, {_TIMES},
+    SELECT a.*, o.sku, {_TIMES.format(sent_at="%(sent_at)s::timestamptz")},
         o.attempts + (a.later IS NOT NULL AND a.outcome IN ('unknown', 'busy', 'refused'))::integer
             AS tried,
         CASE WHEN a.outcome IN ('unknown', 'busy', 'refused') AND a.later IS NOT NULL
@@ -157,9 +163,10 @@ SELECT %(key)s::text, %(channel)s, bucket, external_id, sku, %(epoch)s, quantity
 
 
 def store_answers(
-    connection: Connection, answers: Sequence[Answer], sent: Sent, giving_up: GivingUp
+    connection: Connection, answered: Sequence[tuple[Sequence[Answer], Sent]], giving_up: GivingUp
 ) -> None:
-    """Logs the attempts and moves each listing's base as its outcome says.
+    """Logs the attempts and moves each listing's base as its outcome says. One listing is in one of
+    the batches at most.
 
     acked, shadow: the value is the base. accepted: as it was, until its receipt says more. stale,
     unknown: read first. busy: as it was. split: as it was, and sent again at once in a smaller
@@ -167,29 +174,57 @@ def store_answers(
     the listing's attempts if it has a `later`; without one it is the channel's, not the listing's,
     and an unknown outcome without one waits to be sent again with its key.
     """
-    done = [a for a in answers if a.outcome in {"acked", "shadow"}]
-    if done:
-        calm = [_is_calm(a.write, sent.calm_after) for a in done]
-        values = _values(done, sent)
-        kind = "shadow" if done[0].outcome == "shadow" else "write"
-        values |= {
-            "calm": flags(calm), "adds": sent.adds, "verify_at": sent.verify_at, "kind": kind,
-            "outcome": done[0].outcome, "base_sent_at": sent.base_sent_at,
-        }  # fmt: skip
-        connection.execute(_ACKED, values)
-    failed = [a for a in answers if a.outcome not in {"acked", "shadow"}]
-    if failed:
-        values = _values(failed, sent)
-        values |= {
-            "outcomes": [a.outcome for a in failed],
-            "errors": [str(a.error)[:LONGEST_ERROR] if a.error else None for a in failed],
-            "alone": flags([a.alone for a in failed]),
-            "later": moments([a.later for a in failed]),
-            "max_attempts": giving_up.max_attempts,
-            "give_up": giving_up.give_up,
-            "acked_at": giving_up.acked_at,
-        }
-        connection.execute(_FAILED, values)
+    done = [([a for a in answers if a.outcome in _DONE], sent) for answers, sent in answered]
+    for alike in _alike([(answers, sent) for answers, sent in done if answers]):
+        _store_done(connection, alike)
+    for answers, sent in answered:
+        failed = [a for a in answers if a.outcome not in _DONE]
+        if failed:
+            _store_failed(connection, failed, sent, giving_up)
+
+
+def _alike(done: Sequence[_Batch]) -> Iterator[Sequence[_Batch]]:
+    """Batches that one statement stores."""
+    groups: dict[tuple[object, ...], list[_Batch]] = {}
+    for answers, sent in done:
+        kind = (answers[0].outcome, sent.channel, sent.epoch, sent.mode, sent.adds)
+        groups.setdefault(kind, []).append((answers, sent))
+    yield from groups.values()
+
+
+def _store_done(connection: Connection, batches: Sequence[_Batch]) -> None:
+    answers = [a for some, _ in batches for a in some]
+    sents = [sent for _, sent in batches]
+    first, outcome = sents[0], answers[0].outcome
+    connection.execute(
+        _ACKED,
+        _values(answers, first) | {
+            "n": numbers([n for n, (some, _) in enumerate(batches, 1) for _ in some]),
+            "calm": flags([_is_calm(a.write, s.calm_after) for some, s in batches for a in some]),
+            "keys": [sent.key for sent in sents],
+            "sent": moments([sent.sent_at for sent in sents]),
+            "answered": moments([sent.answered_at for sent in sents]),
+            "read": moments([sent.base_sent_at for sent in sents]),
+            "verify": moments([sent.verify_at for sent in sents]),
+            "adds": first.adds, "outcome": outcome,
+            "kind": "shadow" if outcome == "shadow" else "write",
+        },
+    )  # fmt: skip
+
+
+def _store_failed(
+    connection: Connection, failed: Sequence[Answer], sent: Sent, giving_up: GivingUp
+) -> None:
+    values = _values(failed, sent) | {
+        "key": sent.key, "sent_at": sent.sent_at, "answered_at": sent.answered_at,
+        "outcomes": [a.outcome for a in failed],
+        "errors": [str(a.error)[:LONGEST_ERROR] if a.error else None for a in failed],
+        "alone": flags([a.alone for a in failed]),
+        "later": moments([a.later for a in failed]),
+        "max_attempts": giving_up.max_attempts, "give_up": giving_up.give_up,
+        "acked_at": giving_up.acked_at,
+    }  # fmt: skip
+    connection.execute(_FAILED, values)
 
 
 def _is_calm(write: PlannedWrite, after: datetime | None) -> bool:
@@ -204,8 +239,7 @@ def _values(answers: Sequence[Answer], sent: Sent) -> dict[str, object]:
     rows = [a.write.row for a in answers]
     listings = [row.listing for row in rows]
     return {
-        "channel": sent.channel, "key": sent.key, "epoch": sent.epoch, "mode": sent.mode,
-        "sent_at": sent.sent_at, "answered_at": sent.answered_at,
+        "channel": sent.channel, "epoch": sent.epoch, "mode": sent.mode,
         "buckets": texts([listing.bucket for listing in listings]),
         "ids": texts([listing.external_id for listing in listings]),
         "quantities": numbers([a.write.quantity_milli for a in answers]),

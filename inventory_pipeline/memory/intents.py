@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from inventory_pipeline.core.outbox import PlannedWrite
 from inventory_pipeline.core.ports import Receipt
 from inventory_pipeline.core.vocabulary import Mode
-from inventory_pipeline.memory.arrays import join_by_index, numbers, texts
+from inventory_pipeline.memory.arrays import join_by_index, numbers, text_array, texts
 from inventory_pipeline.memory.postgres import Connection
 
 ENDED = "the process that sent it ended before the answer"
@@ -41,30 +41,41 @@ class Intent:
     compared: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """A batch that is about to leave; `written`: what the channel is told, write by write."""
+
+    key: str
+    writes: Sequence[PlannedWrite]
+    written: Sequence[int]
+
+
 def store(
     connection: Connection,
     channel: str,
-    key: str,
-    writes: Sequence[PlannedWrite],
+    leaving: Sequence[Leaving],
     *,
-    written: Sequence[int],
     epoch: int,
     mode: Mode,
     sent_at: datetime,
 ) -> None:
-    """Stores a batch before it leaves; the same one again only counts its tries."""
+    """Stores batches before they leave; the same one again only counts its tries."""
     connection.execute(
         "INSERT INTO hub.intents AS i (channel, key, epoch, mode, sent_at, buckets, external_ids,"
-        " quantities, written, compared) VALUES (%s, %s, %s, %s, %s, %s::text[], %s::text[],"
-        " %s::bigint[], %s::bigint[], %s::bigint[])"
+        " quantities, written, compared)"
+        " SELECT %s, b.key, %s, %s, %s, b.buckets::text[], b.ids::text[], b.quantities::bigint[],"
+        "  b.written::bigint[], b.compared::bigint[]"
+        " FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])"
+        "  AS b (key, buckets, ids, quantities, written, compared)"
         " ON CONFLICT (channel, key) DO UPDATE SET epoch = excluded.epoch, state = 'sent',"
         " due_at = NULL, tries = i.tries + 1",
         (
-            channel, key, epoch, mode, sent_at,
-            texts([w.row.listing.bucket for w in writes]),
-            texts([w.row.listing.external_id for w in writes]),
-            numbers([w.quantity_milli for w in writes]), numbers(written),
-            numbers([w.compare_milli for w in writes]),
+            channel, epoch, mode, sent_at, [one.key for one in leaving],
+            [text_array([w.row.listing.bucket for w in one.writes]) for one in leaving],
+            [text_array([w.row.listing.external_id for w in one.writes]) for one in leaving],
+            [numbers([w.quantity_milli for w in one.writes]) for one in leaving],
+            [numbers(one.written) for one in leaving],
+            [numbers([w.compare_milli for w in one.writes]) for one in leaving],
         ),
     )  # fmt: skip
 

@@ -144,6 +144,9 @@ class _Judge:
 
     def _by_mark(self, planned: Sequence[PlannedWrite], marks: Mapping[Place, Mark]) -> "_ByMark":
         found = _ByMark(ordinary=[], kept=[], released=[])
+        if not marks:
+            found.ordinary.extend(planned)
+            return found
         over = []
         for write in planned:
             mark = marks.get(_place(write))
@@ -255,6 +258,11 @@ class _Judge:
         marks: Mapping[Place, Mark],
     ) -> Judged:
         """Everything but what is held, and that as far as its own orders lower it."""
+        window = self.tally.window
+        if not (newly or sorted_.kept or sorted_.released):
+            for write in planned:
+                window.note(_place(write), self.now, write.compare_milli, write.quantity_milli)
+            return Judged(send=list(planned))
         held = {_place(write): write for write in (*sorted_.kept, *newly)}
         rejected = {p for p in held if p in marks and marks[p].state == memory.REJECTED}
         lowered = orders.lowered(
@@ -267,7 +275,6 @@ class _Judge:
             resting = [held[place].row for place in held if place in places - lowered.keys()]
             memory.keep(self.connection, resting, message)
         memory.used(self.connection, self.channel.id, sorted_.released, at=self.now)
-        window = self.tally.window
         for write in sorted_.released:
             window.begin_at(_place(write), self.now, write.row.desired_milli)
         for write in sorted_.ordinary:

@@ -159,8 +159,8 @@ class Pass:
                 now=self._now(),
                 limit=self.rows,
                 among=self.among,
+                under_way=self.under_way,
             )
-            rows = [row for row in rows if row.place not in self.under_way]
             if not rows or not self.settings.still_count(connection):
                 return False
         due = self._settle(rows)

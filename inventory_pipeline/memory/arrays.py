@@ -10,18 +10,12 @@ from datetime import datetime
 from inventory_pipeline.memory.postgres import Connection
 
 
-def texts(values: Sequence[str]) -> str | list[str]:
-    """For a parameter with `::text[]`."""
+def texts(values: Sequence[str]) -> str:
+    """For a parameter with `::text[]`; its elements may be arrays as these functions write them."""
     joined = '","'.join(values)
     if joined.count('"') != 2 * (len(values) - 1) * bool(values) or "\\" in joined:
-        return list(values)  # something is to be quoted: the driver knows how
+        joined = '","'.join([v.replace("\\", "\\\\").replace('"', '\\"') for v in values])
     return f'{{"{joined}"}}' if values else "{}"
-
-
-def text_array(values: Sequence[str]) -> str:
-    """The same where the array is itself an element of a parameter, and a text there."""
-    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return "{" + ",".join([f'"{value}"' for value in quoted]) + "}"
 
 
 def numbers(values: Sequence[int]) -> str:

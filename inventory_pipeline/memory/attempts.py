@@ -201,7 +201,7 @@ def _store_done(connection: Connection, batches: Sequence[_Batch]) -> None:
         _values(answers, first) | {
             "n": numbers([n for n, (some, _) in enumerate(batches, 1) for _ in some]),
             "calm": flags([_is_calm(a.write, s.calm_after) for some, s in batches for a in some]),
-            "keys": [sent.key for sent in sents],
+            "keys": texts([sent.key for sent in sents]),
             "sent": moments([sent.sent_at for sent in sents]),
             "answered": moments([sent.answered_at for sent in sents]),
             "read": moments([sent.base_sent_at for sent in sents]),

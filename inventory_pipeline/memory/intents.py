@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from inventory_pipeline.core.outbox import PlannedWrite
 from inventory_pipeline.core.ports import Receipt
 from inventory_pipeline.core.vocabulary import Mode
-from inventory_pipeline.memory.arrays import join_by_index, numbers, text_array, texts
+from inventory_pipeline.memory.arrays import join_by_index, numbers, texts
 from inventory_pipeline.memory.postgres import Connection
 
 ENDED = "the process that sent it ended before the answer"
@@ -70,12 +70,12 @@ def store(
         " ON CONFLICT (channel, key) DO UPDATE SET epoch = excluded.epoch, state = 'sent',"
         " due_at = NULL, tries = i.tries + 1",
         (
-            channel, epoch, mode, sent_at, [one.key for one in leaving],
-            [text_array([w.row.listing.bucket for w in one.writes]) for one in leaving],
-            [text_array([w.row.listing.external_id for w in one.writes]) for one in leaving],
-            [numbers([w.quantity_milli for w in one.writes]) for one in leaving],
-            [numbers(one.written) for one in leaving],
-            [numbers([w.compare_milli for w in one.writes]) for one in leaving],
+            channel, epoch, mode, sent_at, texts([one.key for one in leaving]),
+            texts([texts([w.row.listing.bucket for w in one.writes]) for one in leaving]),
+            texts([texts([w.row.listing.external_id for w in one.writes]) for one in leaving]),
+            texts([numbers([w.quantity_milli for w in one.writes]) for one in leaving]),
+            texts([numbers(one.written) for one in leaving]),
+            texts([numbers([w.compare_milli for w in one.writes]) for one in leaving]),
         ),
     )  # fmt: skip
 

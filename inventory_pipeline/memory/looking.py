@@ -3,7 +3,7 @@
 Quantities in thousandths of the channel's unit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from inventory_pipeline.core.outbox import ONE_IN, OutboxRow
 from inventory_pipeline.core.ports import Capabilities, ListingRef
 from inventory_pipeline.memory.arrays import moments, numbers, texts
 from inventory_pipeline.memory.postgres import Connection
-from inventory_pipeline.memory.showing import takes_and_gives
+from inventory_pipeline.memory.showing import Place, takes_and_gives
 
 _NOTHING: tuple[int, bool, datetime | None] = (0, False, None)
 _AGE = "coalesce(waiting_since, computed_at)"
@@ -85,6 +85,7 @@ SELECT e.bucket, e.external_id,
 FROM own_events e JOIN candidates o USING (bucket, external_id)
 GROUP BY e.bucket, e.external_id
 """
+_THESE = "SELECT * FROM unnest(%(these_buckets)s::text[], %(these_ids)s::text[])"
 _BY_RISK = f"risk, {_AGE}"
 
 
@@ -98,10 +99,11 @@ def rows_to_look_at(
     everything: bool = False,
     among: Sequence[str] | None = None,
     without: Sequence[str] = (),
+    under_way: Collection[Place] = (),
 ) -> list[OutboxRow]:
     """Listings that may need work, the most dangerous first, with what the channel did itself since
     the base. Where more are due than `limit`, one in ten is of those that have waited longest.
-    `among` and `without` name skus; None stands for all.
+    `among` and `without` name skus, None stands for all; those `under_way` are left out.
 
     With `everything` all listings of the channel, whether they need a look or not (reconciliation).
     """
@@ -109,12 +111,17 @@ def rows_to_look_at(
         return _rows(
             connection, channel, capabilities, {"now": now, "limit": limit}, only="", order=_AGE
         )
-    asked = {"now": now, "limit": limit, "among": among, "without": list(without)}
+    asked: dict[str, Any] = {
+        "now": now, "limit": limit, "among": among, "without": list(without)
+    }  # fmt: skip
     due = _DUE
     if among is not None:
         due += " AND sku = ANY(%(among)s)"
     if without:
         due += " AND sku <> ALL(%(without)s)"
+    if under_way:
+        due += f" AND (bucket, external_id) NOT IN ({_THESE})"
+        asked |= _these(under_way)
     rows = _rows(connection, channel, capabilities, asked, only=due, order=_BY_RISK)
     if len(rows) < limit or limit < ONE_IN:
         return rows
@@ -146,24 +153,24 @@ def rows_at(
     connection: Connection,
     channel: Channel,
     capabilities: Capabilities,
-    places: Sequence[tuple[str, str]],
+    places: Collection[Place],
     *,
     now: datetime,
-) -> dict[tuple[str, str], OutboxRow]:
+) -> dict[Place, OutboxRow]:
     """The rows of these listings, whatever their state; one that is gone is left out."""
     if not places:
         return {}
-    buckets, external_ids = zip(*places, strict=True)
-    only = (
-        "AND (bucket, external_id) IN"
-        " (SELECT * FROM unnest(%(some_buckets)s::text[], %(some_ids)s::text[]))"
-    )
-    asked = {
-        "some_buckets": list(buckets), "some_ids": list(external_ids), "limit": len(places),
-        "now": now,
-    }  # fmt: skip
+    only = f"AND (bucket, external_id) IN ({_THESE})"
+    asked = {"limit": len(places), "now": now, **_these(places)}
     rows = _rows(connection, channel, capabilities, asked, only=only, order=_AGE)
     return {row.place: row for row in rows}
+
+
+def _these(places: Collection[Place]) -> dict[str, Any]:
+    return {
+        "these_buckets": texts([bucket for bucket, _ in places]),
+        "these_ids": texts([external_id for _, external_id in places]),
+    }
 
 
 def _rows(

@@ -33,7 +33,8 @@ from inventory_pipeline.flow.push_report import Tally
 from inventory_pipeline.flow.push_unanswered import Unanswered
 from inventory_pipeline.memory import intents, outbox, sync
 
-PASS = timedelta(seconds=2)  # then the lane reports, and goes on with the next pass
+PASS = timedelta(seconds=10)  # then the lane reports, and goes on with the next pass
+RESOLVE = timedelta(seconds=2)  # then it is looked again which batches without an answer are due
 PLAN = timedelta(seconds=1)  # then it is looked again which rows are the most urgent
 MAX_ROUNDS = 1_000
 FEWEST_ROWS = 500  # looked at in one round
@@ -95,12 +96,16 @@ class Pass:
         """Works until nothing is due, nothing more can be done, or PASS is over."""
         if self.circuit.waits or not self.probe():
             return
+        resolved = self._now()
+        ends = resolved + PASS
         Unanswered(self).resolve()
-        ends = self._now() + PASS
         try:
             for _ in range(MAX_ROUNDS):
                 if not self._round() or self._stopped() or self._now() >= ends:
                     break
+                if self._now() >= resolved + RESOLVE:
+                    resolved = self._now()
+                    Unanswered(self).resolve()
             self.plan.clear()
             while self.calls or self.storing:
                 self._collect()

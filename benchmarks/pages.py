@@ -91,6 +91,7 @@ def serve(url: str, port: int) -> None:
 
     from inventory_pipeline.config.policy import Bucket, Channel, Ownership
     from inventory_pipeline.core.vocabulary import Mode, State
+    from inventory_pipeline.flow.connecting import build_connectors
     from inventory_pipeline.flow.context import HubContext
     from inventory_pipeline.memory.postgres import Postgres
     from inventory_pipeline.server.app import create_app
@@ -113,7 +114,8 @@ def serve(url: str, port: int) -> None:
     )  # fmt: skip
     ctx = HubContext(
         hub=hub, pg=Postgres(url), state=Path(tempfile.mkdtemp(prefix="hubp")),
-        clock=lambda: datetime.now(UTC), connectors={}, policy_version=1, mapping_version=1,
+        clock=lambda: datetime.now(UTC), connectors=build_connectors(hub), policy_version=1,
+        mapping_version=1,
     )  # fmt: skip
     gc.freeze()
     uvicorn.run(create_app(ctx), port=port, log_level="error", access_log=False)

@@ -34,6 +34,7 @@ from inventory_pipeline.core.ports import (
     Delivery,
     Level,
     LevelHint,
+    LevelPage,
     LevelWrite,
     ListingRef,
     Opening,
@@ -147,7 +148,13 @@ class SquareConnector:
 
     def read_levels(self, listings: Sequence[ListingRef] | None) -> Iterator[Level]:
         """IN_STOCK of these listings, or of everything at every location (then `bucket` is "")."""
-        return self._counts.all_levels() if listings is None else self._counts.levels(listings)
+        if listings is not None:
+            return self._counts.levels(listings)
+        return (level for page in self._counts.pages() for level in page.levels)
+
+    def level_pages(self, resume: str | None = None) -> Iterator[LevelPage]:
+        """IN_STOCK of everything at every location, page by page."""
+        return self._counts.pages(resume)
 
     def write_levels(self, writes: Sequence[LevelWrite], *, key: str) -> list[WriteOutcome]:
         """Counts at most `batch_size` listings, all or none of them."""

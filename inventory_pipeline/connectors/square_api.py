@@ -134,7 +134,7 @@ class SquareApi:
             raise _refusal(200, _complaints(body), "", None)
         return body
 
-    def pages(
+    def entries(
         self,
         method: str,
         path: str,
@@ -144,16 +144,34 @@ class SquareApi:
         query: Mapping[str, Any],
         items: str,
     ) -> Iterator[dict[str, Any]]:
-        """All entries of a paged list. The query goes with every page, as Square wants it."""
+        """All entries of a paged list."""
+        for page, _ in self.pages(
+            method, path, purpose=purpose, call=call, query=query, items=items
+        ):
+            yield from page
+
+    def pages(
+        self,
+        method: str,
+        path: str,
+        *,
+        purpose: Purpose,
+        call: str,
+        query: Mapping[str, Any],
+        items: str,
+        cursor: str | None = None,
+    ) -> Iterator[tuple[list[dict[str, Any]], str | None]]:
+        """A paged list, from `cursor` on: each page's entries and the cursor of the next one. The
+        query goes with every page, as Square wants it.
+        """
         place = "json" if method == "POST" else "params"
-        cursor: str | None = None
         for _ in range(MAX_PAGES):
             wanted = {**query, **({"cursor": cursor} if cursor else {})}
             body = self.ask(method, path, purpose=purpose, call=call, **{place: wanted})
             with understood(purpose, system=self.system, call=call):
                 found = list(body.get(items) or [])
-                cursor = body.get("cursor")
-            yield from found
+                cursor = body.get("cursor") or None
+            yield found, cursor
             if not cursor:
                 return
         endless = Trouble(Kind.REFUSED, f"more than {MAX_PAGES} pages", hint="report it.")

@@ -82,7 +82,7 @@ class Catalog:
         if self._read_at is not None and now - self._read_at < RELOAD_AFTER_S:
             return
         skus: dict[str, str] = {}
-        for one in self._api.pages(
+        for one in self._api.entries(
             "GET", LIST, purpose=purpose, call=CALL, query={"types": VARIATION}, items="objects"
         ):
             with understood(purpose, system=self._api.system, call=CALL):

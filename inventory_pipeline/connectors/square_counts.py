@@ -11,7 +11,7 @@ from inventory_pipeline.connectors.http import Purpose, understood, utc_time
 from inventory_pipeline.connectors.square_api import SquareApi
 from inventory_pipeline.connectors.square_catalog import Catalog
 from inventory_pipeline.connectors.square_changes import IN_STOCK
-from inventory_pipeline.core.ports import Level, ListingRef, RawSnapshot
+from inventory_pipeline.core.ports import Level, LevelPage, ListingRef, RawSnapshot
 from inventory_pipeline.core.quantities import InexactQuantity, parse_decimal, to_milli
 
 PATH = "/v2/inventory/counts/batch-retrieve"
@@ -74,17 +74,19 @@ class Counts:
                     listing=listing, quantity_milli=0, asked_at=asked_at, answered_at=answered_at
                 )
 
-    def all_levels(self) -> Iterator[Level]:
-        """Every count; `bucket` is "", since Square knows only its location."""
+    def pages(self, resume: str | None = None) -> Iterator[LevelPage]:
+        """Every count; `bucket` is "", since Square knows only its location. `resume` is Square's
+        own cursor.
+        """
         query = {"location_ids": self._location_ids} if self._location_ids else {}
-        for count, asked_at, answered_at in self._counts(query):
-            variation, location = _place(count)
-            listing = ListingRef(
-                bucket="",
-                bucket_external=location,
-                external_id=self._catalog.external_of(variation, Purpose.LEVELS),
-            )
-            yield from self._level(listing, count, asked_at, answered_at)
+        for counts, cursor in self._count_pages(query, resume=resume):
+            levels: list[Level] = []
+            for count, asked_at, answered_at in counts:
+                variation, location = _place(count)
+                external = self._catalog.external_of(variation, Purpose.LEVELS)
+                listing = ListingRef(bucket="", bucket_external=location, external_id=external)
+                levels += self._level(listing, count, asked_at, answered_at)
+            yield LevelPage(levels=levels, resume=cursor)
 
     def new(self, seen: frozenset[str]) -> Iterator[RawSnapshot]:
         """The snapshot of this window of time, if it did not land yet. Raises SourceError.
@@ -121,16 +123,29 @@ class Counts:
     def _counts(
         self, query: Mapping[str, Any], *, purpose: Purpose = Purpose.LEVELS
     ) -> Iterator[Seen]:
-        asked_at = self._clock()
+        for counts, _ in self._count_pages(query, purpose=purpose):
+            yield from counts
+
+    def _count_pages(
+        self,
+        query: Mapping[str, Any],
+        *,
+        purpose: Purpose = Purpose.LEVELS,
+        resume: str | None = None,
+    ) -> Iterator[tuple[list[Seen], str | None]]:
+        """Counts of what is in stock, page by page with the cursor of the next one."""
         wanted = {**query, "states": [IN_STOCK], "limit": PER_PAGE}
-        for count in self._api.pages(
-            "POST", PATH, purpose=purpose, call=CALL, query=wanted, items="counts"
+        asked_at = self._clock()
+        for page, cursor in self._api.pages(
+            "POST", PATH, purpose=purpose, call=CALL, query=wanted, items="counts", cursor=resume
         ):
+            answered_at = self._clock()
             with understood(purpose, system=self._api.system, call=CALL):
-                stocked = count["state"] == IN_STOCK
-                _ = _place(count), count["quantity"]
-            if stocked:
-                yield count, asked_at, self._clock()
+                stocked = [count for count in page if count["state"] == IN_STOCK]
+                for count in page:
+                    _ = _place(count), count["quantity"]
+            yield [(count, asked_at, answered_at) for count in stocked], cursor
+            asked_at = self._clock()
 
     def _level(
         self, listing: ListingRef, count: Count, asked_at: datetime, answered_at: datetime

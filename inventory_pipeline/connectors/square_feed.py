@@ -104,7 +104,7 @@ class ChangeFeed:
         return found
 
     def _pages(self, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        return self._api.pages(
+        return self._api.entries(
             "POST", PATH, purpose=Purpose.SOURCE, call=CALL, query=query, items="changes"
         )
 

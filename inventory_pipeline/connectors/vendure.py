@@ -36,6 +36,7 @@ from inventory_pipeline.core.ports import (
     Cursor,
     Delivery,
     Level,
+    LevelPage,
     LevelWrite,
     ListingRef,
     Opening,
@@ -182,7 +183,13 @@ class VendureConnector:
 
     def read_levels(self, listings: Sequence[ListingRef] | None) -> Iterator[Level]:
         """What stands at the shop's locations: of these listings, or of every tracked variant."""
-        return self._stock.all() if listings is None else self._stock.some(listings)
+        if listings is not None:
+            return self._stock.some(listings)
+        return (level for page in self._stock.pages() for level in page.levels)
+
+    def level_pages(self, resume: str | None = None) -> Iterator[LevelPage]:
+        """Every tracked variant, page by page."""
+        return self._stock.pages(resume)
 
     def write_levels(self, writes: Sequence[LevelWrite], *, key: str) -> list[WriteOutcome]:  # noqa: ARG002 - the shop knows no keys
         """Sets at most `batch_size` on_hand quantities."""

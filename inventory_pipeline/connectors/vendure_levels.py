@@ -20,7 +20,7 @@ from inventory_pipeline.connectors.http import (
 )
 from inventory_pipeline.connectors.vendure_graphql import Admin
 from inventory_pipeline.core.errors import ChannelError, ChannelRefused, SystemFailure
-from inventory_pipeline.core.ports import Level, LevelWrite, ListingRef, WriteOutcome
+from inventory_pipeline.core.ports import Level, LevelPage, LevelWrite, ListingRef, WriteOutcome
 from inventory_pipeline.core.quantities import MILLI
 
 TAKE = 100
@@ -77,20 +77,24 @@ class Stock:
         by_id = BY_ID + variant
         return by_id if by_id in self._known or not sku else sku
 
-    def all(self) -> Iterator[Level]:
-        """Everything with tracked stock; `bucket` is "", the place is the location's id."""
+    def pages(self, resume: str | None = None) -> Iterator[LevelPage]:
+        """Everything with tracked stock; `bucket` is "", the place is the location's id. `resume`
+        is a page of its variants.
+        """
         # A second location may have come since: then no place goes without its id.
         self._settle(fresh=True)
         lone = len(self._locations) == 1
-        for variants, asked, answered in self._pages({"sort": {"id": "ASC"}}):
-            for variant in variants:
-                if not self._tracked(variant):
-                    continue
+        first = int(resume or 0)
+        everything = self._pages({"sort": {"id": "ASC"}}, first)
+        for number, (variants, asked, answered) in enumerate(everything, first + 1):
+            levels = []
+            for variant in filter(self._tracked, variants):
                 external = self.item_of(str(variant["id"]), str(variant["sku"] or ""))
                 for level in variant["stockLevels"]:
                     place = "" if lone else str(level["stockLocationId"])
                     ref = ListingRef(bucket="", bucket_external=place, external_id=external)
-                    yield _level(ref, level, asked, answered)
+                    levels.append(_level(ref, level, asked, answered))
+            yield LevelPage(levels=levels, resume=str(number) if len(variants) == TAKE else None)
 
     def some(self, listings: Sequence[ListingRef]) -> Iterator[Level]:
         """These listings; one that the shop does not have or does not track is left out.
@@ -202,8 +206,8 @@ class Stock:
                 chosen = {field: {"in": names[start : start + TAKE]}}
                 yield from self._pages({"filter": chosen, "sort": {"id": "ASC"}})
 
-    def _pages(self, options: dict[str, Any]) -> Iterator[Page]:
-        for number in range(MAX_PAGES):
+    def _pages(self, options: dict[str, Any], first: int = 0) -> Iterator[Page]:
+        for number in range(first, MAX_PAGES):
             asked = self._clock()
             with _troubles(Purpose.LEVELS, self._system, READ):
                 page = {**options, "take": TAKE, "skip": number * TAKE}

@@ -44,6 +44,7 @@ from inventory_pipeline.core.ports import (
     Delivery,
     Level,
     LevelHint,
+    LevelPage,
     LevelWrite,
     ListingRef,
     Opening,
@@ -211,7 +212,13 @@ class WooCommerceConnector:
         """Quantities of these listings, or of every product with managed stock (then `bucket` is
         "").
         """
-        return self._shelf.all() if listings is None else self._shelf.some(listings)
+        if listings is not None:
+            return self._shelf.some(listings)
+        return (level for page in self._shelf.pages() for level in page.levels)
+
+    def level_pages(self, resume: str | None = None) -> Iterator[LevelPage]:
+        """Every product with managed stock, in pages of products."""
+        return self._shelf.pages(resume)
 
     def write_levels(self, writes: Sequence[LevelWrite], *, key: str) -> list[WriteOutcome]:  # noqa: ARG002 - the shop knows no keys
         """Sets at most `batch_size` quantities; each item stands or falls alone."""

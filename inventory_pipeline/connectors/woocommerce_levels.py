@@ -16,7 +16,14 @@ from inventory_pipeline.core.errors import (
     OutcomeUnknown,
     SystemFailure,
 )
-from inventory_pipeline.core.ports import Level, LevelHint, LevelWrite, ListingRef, WriteOutcome
+from inventory_pipeline.core.ports import (
+    Level,
+    LevelHint,
+    LevelPage,
+    LevelWrite,
+    ListingRef,
+    WriteOutcome,
+)
 from inventory_pipeline.core.quantities import MILLI, to_milli
 
 PER_PAGE = 100
@@ -27,6 +34,7 @@ READ = "read levels"
 WRITE = "products/batch"
 
 Product = tuple[int, int]  # product id, variation id (0: the product itself)
+Dated = tuple[dict[str, Any], datetime, datetime]  # a node, asked and answered when
 Seen = tuple[Product, dict[str, Any], datetime, datetime]
 
 
@@ -66,14 +74,19 @@ class Shelf:
         external = self.external_of(*product, str(node.get("sku") or ""))
         return LevelHint(external_id=external, quantity_milli=self._managed(node))
 
-    def all(self) -> Iterator[Level]:
-        """Everything with managed stock; `bucket` is "", since the shop has one place only."""
-        for product, node, asked_at, answered_at in self._everything():
-            milli = self._managed(node)
-            if milli is not None:
-                external = self.external_of(*product, str(node.get("sku") or ""))
-                place = ListingRef(bucket="", bucket_external="", external_id=external)
-                yield _level(place, milli, asked_at, answered_at)
+    def pages(self, resume: str | None = None) -> Iterator[LevelPage]:
+        """Everything with managed stock; `bucket` is "", since the shop has one place only.
+        `resume` is a page of its products.
+        """
+        for number, seen, last in self._product_pages(int(resume or 1)):
+            levels = []
+            for product, node, asked_at, answered_at in seen:
+                milli = self._managed(node)
+                if milli is not None:
+                    external = self.external_of(*product, str(node.get("sku") or ""))
+                    place = ListingRef(bucket="", bucket_external="", external_id=external)
+                    levels.append(_level(place, milli, asked_at, answered_at))
+            yield LevelPage(levels=levels, resume=None if last else str(number + 1))
 
     def some(self, listings: Sequence[ListingRef]) -> Iterator[Level]:
         """These listings; one that the shop does not have, or whose stock it does not manage, is
@@ -200,44 +213,57 @@ class Shelf:
                 skus.add(name)
         if skus - set(self._by_sku):
             by_sku: dict[str, Product] = {}
-            for product, node, _, _ in self._everything():
+            everything = (one for _, seen, _ in self._product_pages() for one in seen)
+            for product, node, _, _ in everything:
                 if node.get("sku"):
                     by_sku.setdefault(str(node["sku"]), product)
             self._by_sku = by_sku
         return found | {sku: self._by_sku[sku] for sku in skus if sku in self._by_sku}
 
-    def _everything(self) -> Iterator[Seen]:
+    def _product_pages(self, first: int = 1) -> Iterator[tuple[int, list[Seen], bool]]:
+        """Page by page its number, products with their variations, and whether it is the last."""
         query = {"per_page": PER_PAGE, "orderby": "id", "order": "asc"}
-        for node, asked_at, answered_at in self._pages("/products", query):
-            product = int(node["id"])
-            yield (product, 0), node, asked_at, answered_at
-            if node.get("type") == "variable" or node.get("variations"):
-                for inner, asked, answered in self._pages(f"/products/{product}/variations", query):
-                    yield (product, int(inner["id"])), inner, asked, answered
+        for number in range(first, MAX_PAGES + 1):
+            seen: list[Seen] = []
+            products = self._page("/products", query, number)
+            for node, asked_at, answered_at in products:
+                product = int(node["id"])
+                seen.append(((product, 0), node, asked_at, answered_at))
+                if node.get("type") == "variable" or node.get("variations"):
+                    path = f"/products/{product}/variations"
+                    for inner, asked, answered in self._pages(path, query):
+                        seen.append(((product, int(inner["id"])), inner, asked, answered))
+            last = len(products) < PER_PAGE
+            yield number, seen, last
+            if last:
+                return
+        raise self._refused(f"more than {MAX_PAGES} pages of /products")
 
-    def _pages(
-        self, path: str, query: Mapping[str, Any]
-    ) -> Iterator[tuple[dict[str, Any], datetime, datetime]]:
-        for page in range(1, MAX_PAGES + 1):
-            asked_at = self._clock()
-            try:
-                answer = self._caller.read(
-                    "GET", f"{self._prefix}{path}", params={**query, "page": page}
-                )
-                if not isinstance(answer.body, list):
-                    raise Trouble(Kind.UNKNOWN, "the answer is no list")  # noqa: TRY301
-            except Trouble as trouble:
-                raise as_error(
-                    trouble, Purpose.LEVELS, system=self._caller.system, call=READ
-                ) from trouble
-            answered_at = self._clock()
-            with understood(Purpose.LEVELS, system=self._caller.system, call=READ):
-                for node in answer.body:
-                    int(node["id"])
-                    yield node, asked_at, answered_at
-            if len(answer.body) < PER_PAGE:
+    def _pages(self, path: str, query: Mapping[str, Any]) -> Iterator[Dated]:
+        for number in range(1, MAX_PAGES + 1):
+            found = self._page(path, query, number)
+            yield from found
+            if len(found) < PER_PAGE:
                 return
         raise self._refused(f"more than {MAX_PAGES} pages of {path}")
+
+    def _page(self, path: str, query: Mapping[str, Any], number: int) -> list[Dated]:
+        asked_at = self._clock()
+        try:
+            answer = self._caller.read(
+                "GET", f"{self._prefix}{path}", params={**query, "page": number}
+            )
+            if not isinstance(answer.body, list):
+                raise Trouble(Kind.UNKNOWN, "the answer is no list")  # noqa: TRY301
+        except Trouble as trouble:
+            raise as_error(
+                trouble, Purpose.LEVELS, system=self._caller.system, call=READ
+            ) from trouble
+        answered_at = self._clock()
+        with understood(Purpose.LEVELS, system=self._caller.system, call=READ):
+            for node in answer.body:
+                int(node["id"])
+            return [(node, asked_at, answered_at) for node in answer.body]
 
     def _managed(self, node: Mapping[str, Any]) -> int | None:
         """Thousandths of what it shows, or None where it does not manage this stock."""

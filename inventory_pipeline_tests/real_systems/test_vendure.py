@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from inventory_pipeline.config.secrets import Secret
+from inventory_pipeline.connectors import vendure_levels
 from inventory_pipeline.core.errors import ChannelRefused, SourceRefused, WebhookRefused
 from inventory_pipeline.core.ports import Delivery, LevelWrite, ListingRef
 
@@ -228,6 +229,28 @@ def test_every_page_size_tells_the_same(shop, connect):
     small = bodies(connect(page_size=2))
     assert {b["event_id"] for b in small} == {b["event_id"] for b in whole}
     assert len(whole) == len({b["event_id"] for b in whole}) >= 4
+
+
+def test_a_reading_goes_on_behind_its_last_page(shop, monkeypatch):
+    for _ in range(3):
+        shop.product(on_hand=1)
+    whole = read(shop.connector())
+    monkeypatch.setattr(vendure_levels, "TAKE", 2)
+    found, resume = {}, None
+    while True:
+        connector = shop.connector()
+        page = next(iter(connector.level_pages(resume)))  # and then it breaks off
+        told = {
+            one.listing.external_id: (one.quantity_milli // 1000, one.reserved_milli // 1000)
+            for one in page.levels
+        }
+        assert not found.keys() & told.keys()
+        found |= told
+        resume = page.resume
+        if resume is None:
+            break
+    assert found == whole
+    assert len(whole) > 2
 
 
 def test_the_order_list_of_a_time_is_what_the_poll_tells(shop, connect):

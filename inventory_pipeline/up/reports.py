@@ -6,13 +6,14 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inventory_pipeline.core.errors import Finding
 from inventory_pipeline.core.quantities import from_milli
-from inventory_pipeline.flow.evaluate import Evaluation
-from inventory_pipeline.flow.reconcile import ReconcileReport
-from inventory_pipeline.server.present import quantity
+
+if TYPE_CHECKING:
+    from inventory_pipeline.flow.evaluate import Evaluation
+    from inventory_pipeline.flow.reconcile import ReconcileReport
 
 MAX_VARIANCES = 20
 
@@ -26,7 +27,9 @@ def print_findings(findings: Sequence[Finding]) -> None:
         console.print(f"{finding.severity}: {finding}", style=style, markup=False)
 
 
-def comparison_text(report: ReconcileReport) -> str:
+def comparison_text(report: "ReconcileReport") -> str:
+    from inventory_pipeline.server.present import quantity
+
     if report.skipped:
         return f"{report.channel}: not compared: {report.skipped}"
     lines = [
@@ -48,7 +51,7 @@ def comparison_text(report: ReconcileReport) -> str:
 _STAMPS = ("policy_version", "mapping_version", "ledger_offset", "computed_at")
 
 
-def print_evaluation(result: Evaluation, *, output: str, explain: bool) -> None:
+def print_evaluation(result: "Evaluation", *, output: str, explain: bool) -> None:
     """CSV or JSON on standard output."""
     rows = [_explained(row) if explain else _short(row) for row in result.rows]
     if output == "json":
@@ -60,13 +63,13 @@ def print_evaluation(result: Evaluation, *, output: str, explain: bool) -> None:
         writer.writerows(rows)
 
 
-def print_left_out(result: Evaluation) -> None:
+def print_left_out(result: "Evaluation") -> None:
     """What did not count and what is missing, on the error output."""
     for line in _left_out(result):
         sys.stderr.write(f"{line}\n")
 
 
-def _left_out(result: Evaluation) -> list[str]:
+def _left_out(result: "Evaluation") -> list[str]:
     """What is missing, and what did not count, each kind once with an example."""
     lines = [f"missing: {doubt}" for doubt in result.missing]
     lines += [f"rejected: {r.source} ({r.reason}): {r.message}" for r in result.rejected]

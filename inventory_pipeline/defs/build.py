@@ -15,8 +15,7 @@ from inventory_pipeline.defs.pushing import push_asset
 from inventory_pipeline.defs.reconciling import (
     channel_asset,
     health_asset,
-    ledger_comparison,
-    systems_comparison,
+    source_asset,
 )
 from inventory_pipeline.defs.resources import HubResource
 from inventory_pipeline.flow.checks import checks_of
@@ -75,8 +74,7 @@ def _assets(
         numbers.numbers_asset(hub, list(read), channels),
         *(push_asset(hub, channel) for channel in channels),
         *(channel_asset(hub, channel) for channel in channels),
-        ledger_comparison(hub),
-        systems_comparison(hub),
+        *(source_asset(hub, comparison) for comparison in ("ledger", "systems")),
         health_asset(hub, channels),
     ]
 

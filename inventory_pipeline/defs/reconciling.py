@@ -57,17 +57,17 @@ def channel_asset(hub: Hub, channel: Channel) -> dg.AssetsDefinition:
     return reconcile
 
 
-def ledger_comparison(hub: Hub) -> dg.AssetsDefinition:
-    """New owner snapshots against the last ones rolled forward (SEMANTICS §9, `ledger`)."""
+def source_asset(hub: Hub, comparison: str) -> dg.AssetsDefinition:
+    """Compares what systems report, `ledger` or `systems` (SEMANTICS §9)."""
+    key = _OF_SOURCES[comparison]
 
     @dg.multi_asset(
-        name=keys.op_name(keys.RECONCILE_LEDGER),
+        name=keys.op_name(key),
         specs=[
             spec(
-                keys.RECONCILE_LEDGER,
+                key,
                 hub=hub,
-                description="Each owner's new snapshot against its last one rolled forward by the "
-                "ledger.",
+                description=_SAYS[comparison],
                 kinds=KINDS,
                 columns=columns.VARIANCES,
                 deps=[keys.POSITIONS],
@@ -75,42 +75,22 @@ def ledger_comparison(hub: Hub) -> dg.AssetsDefinition:
         ],
     )
     def reconcile(hub: HubResource) -> dg.MaterializeResult[None]:
-        from inventory_pipeline.flow.reconcile_sources import reconcile_ledger
+        from inventory_pipeline.flow.reconcile_sources import reconcile_ledger, reconcile_systems
 
+        compare = reconcile_ledger if comparison == "ledger" else reconcile_systems
         began = perf_counter()
         with hub.open() as ctx:
-            report = reconcile_ledger(ctx)
+            report = compare(ctx)
         return dg.MaterializeResult(metadata=_told(report, began))
 
     return reconcile
 
 
-def systems_comparison(hub: Hub) -> dg.AssetsDefinition:
-    """What non-owners report against the positions (SEMANTICS §9, `systems`)."""
-
-    @dg.multi_asset(
-        name=keys.op_name(keys.RECONCILE_SYSTEMS),
-        specs=[
-            spec(
-                keys.RECONCILE_SYSTEMS,
-                hub=hub,
-                description="What systems report about stock that they do not own, against the "
-                "positions.",
-                kinds=KINDS,
-                columns=columns.VARIANCES,
-                deps=[keys.POSITIONS],
-            )
-        ],
-    )
-    def reconcile(hub: HubResource) -> dg.MaterializeResult[None]:
-        from inventory_pipeline.flow.reconcile_sources import reconcile_systems
-
-        began = perf_counter()
-        with hub.open() as ctx:
-            report = reconcile_systems(ctx)
-        return dg.MaterializeResult(metadata=_told(report, began))
-
-    return reconcile
+_OF_SOURCES = {"ledger": keys.RECONCILE_LEDGER, "systems": keys.RECONCILE_SYSTEMS}
+_SAYS = {
+    "ledger": "Each owner's new snapshot against its last one rolled forward by the ledger.",
+    "systems": "What systems report about stock that they do not own, against the positions.",
+}
 
 
 def _told(report: "ReconcileReport", began: float) -> dict[str, Any]:

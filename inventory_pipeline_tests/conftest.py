@@ -2,6 +2,7 @@
 installed.
 """
 
+import logging
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from zlib import crc32
 
 import psycopg
 import pytest
+import structlog
 
 from inventory_pipeline.memory.embedded import start_embedded, stop_embedded
 from inventory_pipeline.memory.postgres import Postgres, migrate
@@ -44,6 +46,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     }
     config.hook.pytest_deselected(items=list(left_out))
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def logs_as_at_the_start() -> Iterator[None]:
+    """What a command or a run set up for its process does not outlive its test."""
+    loggers = [logging.getLogger(name) for name in ("", "inventory_pipeline", "psycopg.pool")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    structlog.reset_defaults()
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 def _server_of(item: pytest.Item) -> str | None:

@@ -59,8 +59,10 @@ class HubResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     @contextmanager
     def memory(self) -> Iterator["Postgres"]:
         """Postgres alone, without loading the hub's files: for sensors and checks."""
+        from inventory_pipeline.config.logs import configure_logs
         from inventory_pipeline.memory.postgres import Postgres, migrate
 
+        configure_logs()
         postgres = Postgres(self.url(), max_connections=1)
         try:
             # Sensors tick in threads of one process, and migrations do not take turns there.

@@ -15,6 +15,7 @@ from inventory_pipeline.config.logs import (
     wanted,
 )
 from inventory_pipeline.config.secrets import Secret
+from inventory_pipeline.defs.resources import HubResource
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +100,12 @@ def test_ids_are_spread_over_lines_and_none_is_left_out():
 
 def test_a_process_that_never_configured_its_logs_looks_nothing_up():
     assert not wanted(structlog.get_logger("push"), logging.ERROR)
+
+
+def test_what_a_sensor_calls_says_its_lines_as_every_process_does(pg_url):
+    structlog.reset_defaults()
+    with HubResource(hub_folder="nowhere", postgres_url=pg_url).memory():
+        assert structlog.is_configured(), "else a stack is printed with all that it holds"
 
 
 def test_in_a_dagster_run_a_warning_is_in_its_event_log_and_printed_once(capfd):

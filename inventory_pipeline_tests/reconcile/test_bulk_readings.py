@@ -30,6 +30,7 @@ def operations(world):
 
 def test_an_edit_is_found_by_a_bulk_reading(world):
     assert world.causes() == {}
+    time.sleep(CALM_S)  # the shop dates edits in whole seconds: not in the one of our push
     world.edit("SKU-1", 55)
     time.sleep(CALM_S)
     world.shop.post("/control/bulk", seconds=0)
